@@ -1,0 +1,31 @@
+//! Sources and sinks, and the formats of their records.
+//!
+//! It does not own: the loop around a source or a sink (`weir-dataflow`), SQL types and messages
+//! with line and column (`weir-plan`).
+
+mod table;
+
+use std::sync::Arc;
+
+pub use table::{ColumnPath, CompareOp, Comparison, OptionError, Scan, SourceTable, TableSpec};
+use weir_dataflow::SinkFactory;
+
+/// A connector: one line in [`CONNECTORS`].
+pub struct Connector {
+    /// The value of the option `connector`.
+    pub name: &'static str,
+    /// Checks the options of a table that is read; `None` if the connector can't read.
+    pub source: Option<fn(&TableSpec) -> Result<Arc<dyn SourceTable>, Vec<OptionError>>>,
+    /// Checks the options of a table that is written; `None` if the connector can't write.
+    pub sink: Option<fn(&TableSpec) -> Result<Arc<dyn SinkFactory>, Vec<OptionError>>>,
+    /// Options: name, default (`None`: required, `Some("")`: absent), one line of help. The docs are made of it.
+    pub options: &'static [(&'static str, Option<&'static str>, &'static str)],
+}
+
+/// All connectors.
+pub const CONNECTORS: &[Connector] = &[];
+
+/// The connector of this name.
+pub fn connector(name: &str) -> Option<&'static Connector> {
+    CONNECTORS.iter().find(|c| c.name == name)
+}

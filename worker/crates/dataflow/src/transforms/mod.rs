@@ -1,0 +1,3 @@
+//! The transforms, one file each.
+
+pub mod calc;
