@@ -1,0 +1,52 @@
+//! The manifest of a checkpoint, as data: everything that a restore needs.
+
+use serde::{Deserialize, Serialize};
+use weir_protocol::{
+    Attempt, CheckpointId, CheckpointKind, Execution, JobGraph, JobUid, ObjectRef, PhaseTimes, SinkHandles,
+    SubtaskId, TransformState,
+};
+
+/// What a checkpoint consists of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Manifest {
+    /// The job.
+    pub job: JobUid,
+    /// Who took it.
+    pub attempt: Attempt,
+    /// Which deployment it is a cut of.
+    pub execution: Execution,
+    /// Its number.
+    pub id: CheckpointId,
+    /// Why it was taken.
+    pub reason: CheckpointKind,
+    /// When it was triggered, microseconds since the Unix epoch.
+    pub triggered_us: u64,
+    /// Number of key groups of the job.
+    pub max_parallelism: u32,
+    /// The graph it was taken of.
+    pub graph: JobGraph,
+    /// Every object that the parts refer to, each once, by key.
+    pub objects: Vec<ObjectRef>,
+    /// One part per subtask of the graph, in the graph's order. Block references are positions in
+    /// `objects`.
+    pub parts: Vec<Part>,
+}
+
+/// One subtask's part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Part {
+    /// Whose.
+    pub subtask: SubtaskId,
+    /// State per transform.
+    pub state: Vec<TransformState>,
+    /// Prepared commits.
+    pub sinks: Vec<SinkHandles>,
+    /// How long each phase took.
+    pub times: PhaseTimes,
+    /// Bytes that were added to the store.
+    pub new_bytes: u64,
+    /// Bytes that a restore has to read.
+    pub full_bytes: u64,
+}
