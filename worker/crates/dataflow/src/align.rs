@@ -98,7 +98,13 @@ mod tests {
     use weir_protocol::CheckpointKind;
 
     fn barrier(id: u64, mode: CheckpointMode) -> Barrier {
-        Barrier { id: CheckpointId(id), kind: CheckpointKind::Periodic, mode, completed: None, triggered_us: 0 }
+        Barrier {
+            id: CheckpointId(id),
+            kind: CheckpointKind::Periodic,
+            mode,
+            completed: None,
+            triggered_us: 0,
+        }
     }
 
     #[test]

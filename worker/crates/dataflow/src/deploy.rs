@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use weir_protocol::{
-    Failure, FailureKind, JobConfig, JobGraph, KeyGroupRange, Partitioning, Stamp, SubtaskId, SubtaskProgress, Vertex,
-    VertexId,
+    Failure, FailureKind, JobConfig, JobGraph, KeyGroupRange, Partitioning, Stamp, SubtaskId,
+    SubtaskProgress, Vertex, VertexId,
 };
 use weir_runtime::Clock;
 
@@ -57,7 +57,10 @@ struct Ends {
 
 impl Deployment {
     /// Makes wakers and builders, one per slot.
-    pub(crate) fn slots(self, events: &Events) -> Result<(Vec<(u32, Arc<SlotWaker>, Build)>, Vec<Published>), Failure> {
+    pub(crate) fn slots(
+        self,
+        events: &Events,
+    ) -> Result<(Vec<(u32, Arc<SlotWaker>, Build)>, Vec<Published>), Failure> {
         let mut wakers: BTreeMap<u32, Arc<SlotWaker>> = BTreeMap::new();
         for (_, slot) in &self.placed {
             wakers.entry(*slot).or_default();

@@ -70,10 +70,11 @@ impl Current {
     fn close(&mut self, subtask: SubtaskId, table: u32, parts: Vec<Part>) -> Result<(), Failure> {
         let Some(first) = parts.first() else { return Ok(()) };
         let bug = |e: String| Failure::new(FailureKind::Bug, format!("encoding state: {e}"));
-        let rows = concat_batches(&first.rows.schema(), parts.iter().map(|p| &p.rows)).map_err(|e| bug(e.to_string()))?;
+        let rows = concat_batches(&first.rows.schema(), parts.iter().map(|p| &p.rows))
+            .map_err(|e| bug(e.to_string()))?;
         let count = rows.num_rows() as u64;
         let part = Part { rows, starts_base: first.starts_base };
-        let bytes = encode_part(&part).map_err(|e| bug(e.to_string()))?;
+        let bytes = encode_part(part).map_err(|e| bug(e.to_string()))?;
         self.blocks.push(Block { subtask, table, rows: count, bytes });
         Ok(())
     }

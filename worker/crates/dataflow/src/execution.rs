@@ -7,17 +7,17 @@ use std::thread;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use weir_checkpoint::{SegmentWriter, layout};
+use weir_checkpoint::Payload;
+use weir_checkpoint::segment::{BlockContent, BlockOwner, SegmentWriter};
 use weir_protocol::{
-    Blob, CheckpointId, Failure, FailureKind, FromWorker, KeyGroupRange, ObjectRef, SinkHandles, Stamp,
-    SubtaskId, SubtaskProgress,
+    Attempt, Blob, BlockRef, CheckpointId, Failure, FailureKind, FromWorker, KeyGroupRange, ObjectRef,
+    SinkHandles, Stamp, SubtaskId, SubtaskProgress, TransformId,
 };
 
 use crate::Barrier;
 use crate::deploy::{Deployment, Published};
-use crate::encoder::{Encoded, Encoder};
+use crate::encoder::{Block, Encoded, Encoder};
 use crate::ledger::{Ledger, Written};
-use crate::restore::Restored;
 use crate::slot::{Command, Events, SlotEvent, SlotHandle};
 use crate::snapshot::{FrozenLists, Swept};
 
@@ -38,9 +38,10 @@ pub(crate) struct Execution {
 
 /// A data object that is to be written before its parts may be acknowledged.
 pub(crate) struct Upload {
+    pub(crate) attempt: Attempt,
     pub(crate) id: CheckpointId,
-    /// Key and content; none if there is nothing to store.
-    pub(crate) object: Option<(ObjectRef, Bytes)>,
+    /// None if there is nothing to store.
+    pub(crate) payload: Option<Payload>,
     pub(crate) parts: Vec<(Swept, Written)>,
 }
 
@@ -60,25 +61,21 @@ impl Execution {
         let (output, encoded) = mpsc::unbounded_channel();
         let wakers = slots.iter().map(|(_, waker, _)| waker.clone()).collect();
         let encoder = Encoder { subtasks, input: encoder_input, waiting, wakers, output };
-        thread::Builder::new()
-            .name("encoder".to_owned())
-            .spawn(move || encoder.run())
-            .map_err(|e| Failure::new(FailureKind::Worker, format!("cannot start the encoder's thread: {e}")))?;
+        thread::Builder::new().name("encoder".to_owned()).spawn(move || encoder.run()).map_err(|e| {
+            Failure::new(FailureKind::Worker, format!("cannot start the encoder's thread: {e}"))
+        })?;
         let slots = slots
             .into_iter()
-            .map(|(number, waker, build)| SlotHandle::start(number, waker, clock.clone(), events.clone(), build))
+            .map(|(number, waker, build)| {
+                SlotHandle::start(number, waker, clock.clone(), events.clone(), build)
+            })
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(Self {
-            stamp,
-            slots,
-            opened: 0,
-            published,
-            ranges,
-            ledger,
-            slot_events,
-            encoded,
-            admitted: false,
-        })
+        Ok(Self { stamp, slots, opened: 0, published, ranges, ledger, slot_events, encoded, admitted: false })
+    }
+
+    /// Whether no subtask runs here.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
     }
 
     /// A slot is ready; whether all are now.
@@ -121,35 +118,28 @@ impl Execution {
     }
 
     /// Lays out the data object of a checkpoint.
-    pub(crate) fn lay_out(&self, encoded: Encoded, name: &str) -> Result<Upload, Failure> {
-        let mut writer = SegmentWriter::new();
-        let mut tables: BTreeMap<SubtaskId, Vec<Vec<weir_protocol::BlockRef>>> =
+    pub(crate) fn lay_out(&self, encoded: Encoded) -> Upload {
+        let mut writer = SegmentWriter::default();
+        let mut tables: BTreeMap<SubtaskId, Vec<Vec<BlockRef>>> =
             encoded.subtasks.iter().map(|s| (s.subtask, vec![Vec::new(); s.tables.len()])).collect();
-        let infos: BTreeMap<SubtaskId, &Swept> = encoded.subtasks.iter().map(|s| (s.subtask, s)).collect();
-        for block in &encoded.blocks {
-            let (Some(swept), Some(mine)) = (infos.get(&block.subtask), tables.get_mut(&block.subtask)) else {
-                continue;
-            };
-            let table = &swept.tables[block.table as usize];
-            let range = self.range(block.subtask);
-            let written =
-                writer.add(block.subtask, table.transform, &table.info.name, range, block.rows, &block.bytes);
-            mine[block.table as usize].push(written);
+        for Block { subtask, table, rows, bytes } in encoded.blocks {
+            let swept = encoded.subtasks.iter().find(|s| s.subtask == subtask);
+            let (Some(swept), Some(mine)) = (swept, tables.get_mut(&subtask)) else { continue };
+            let frozen = &swept.tables[table as usize];
+            let content = BlockContent::Table { name: frozen.info.name.clone(), range: self.range(subtask) };
+            let owner = BlockOwner { subtask, transform: frozen.transform, content };
+            mine[table as usize].push(writer.push(owner, bytes, rows));
         }
         let mut parts = Vec::new();
         for mut swept in encoded.subtasks {
             let subtask = swept.subtask;
-            let range = self.range(subtask);
             let lists = std::mem::take(&mut swept.lists);
-            let lists = lists.into_iter().map(|l| store_lists(&mut writer, subtask, range, l)).collect();
+            let lists = lists.into_iter().map(|l| store_lists(&mut writer, subtask, l)).collect();
             let tables = tables.remove(&subtask).unwrap_or_default();
             parts.push((swept, Written { tables, lists }));
         }
-        let object = writer.finish().map(|(bytes, digest)| {
-            let key = layout::data(self.stamp.attempt, encoded.id, name);
-            (ObjectRef { key, size: bytes.len() as u64, digest }, bytes)
-        });
-        Ok(Upload { id: encoded.id, object, parts })
+        let payload = (!writer.is_empty()).then(|| writer.finish());
+        Upload { attempt: self.stamp.attempt, id: encoded.id, payload, parts }
     }
 
     fn range(&self, subtask: SubtaskId) -> KeyGroupRange {
@@ -158,6 +148,10 @@ impl Execution {
 
     /// Makes the acknowledgements of an upload that is done.
     pub(crate) fn acknowledge(&mut self, done: Uploaded) -> Vec<FromWorker> {
+        if !self.ledger.is_current(done.id) {
+            // It was given up meanwhile, and another one began.
+            return Vec::new();
+        }
         let object = done.object.as_ref();
         done.parts
             .into_iter()
@@ -195,31 +189,23 @@ fn ranges(deployment: &Deployment) -> BTreeMap<SubtaskId, KeyGroupRange> {
 fn store_lists(
     writer: &mut SegmentWriter,
     subtask: SubtaskId,
-    range: KeyGroupRange,
     lists: FrozenLists,
-) -> (weir_protocol::TransformId, Vec<(String, Vec<Blob>)>) {
+) -> (TransformId, Vec<(String, Vec<Blob>)>) {
     let transform = lists.transform;
+    let mut store = |name: &str, value: Vec<u8>| {
+        if value.len() <= INLINE_BYTES {
+            return Blob::Inline(value);
+        }
+        let owner = BlockOwner { subtask, transform, content: BlockContent::List { name: name.to_owned() } };
+        Blob::Block(writer.push(owner, Bytes::from(value), 0))
+    };
     let stored = lists
         .lists
         .into_iter()
         .map(|(name, values)| {
-            let blobs = values
-                .into_iter()
-                .map(|value| {
-                    if value.len() <= INLINE_BYTES {
-                        Blob::Inline(value)
-                    } else {
-                        Blob::Block(writer.add(subtask, transform, &name, range, 0, &value))
-                    }
-                })
-                .collect();
+            let blobs = values.into_iter().map(|value| store(&name, value)).collect();
             (name, blobs)
         })
         .collect();
     (transform, stored)
-}
-
-/// No state to start from, or that of a checkpoint.
-pub(crate) fn restored_or_fresh(restored: Option<Restored>) -> Arc<Restored> {
-    Arc::new(restored.unwrap_or_else(Restored::fresh))
 }

@@ -52,7 +52,8 @@ pub async fn run_worker(
     let troubles = Troubles::default();
     let io = tokio::runtime::Handle::current();
     let committers = Arc::new(Committers::new(&options.job, &io, troubles.clone()));
-    let mut host = Host { options, output, done, committers, io, troubles, current: Current::Idle, newest: None };
+    let mut host =
+        Host { options, output, done, committers, io, troubles, current: Current::Idle, newest: None };
     let mut tick = tokio::time::interval(PROGRESS_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -79,8 +80,15 @@ enum Done {
 enum Current {
     Idle,
     /// State is being read; the subtasks that will run here.
-    Restoring { stamp: Stamp, placed: Vec<(SubtaskId, u32)>, task: JoinHandle<()> },
-    Running { execution: Box<Execution>, uploads: BTreeMap<CheckpointId, JoinHandle<()>> },
+    Restoring {
+        stamp: Stamp,
+        placed: Vec<(SubtaskId, u32)>,
+        task: JoinHandle<()>,
+    },
+    Running {
+        execution: Box<Execution>,
+        uploads: BTreeMap<CheckpointId, JoinHandle<()>>,
+    },
 }
 
 enum Happened {
@@ -163,16 +171,27 @@ impl Host {
         }
     }
 
-    fn running(&mut self, stamp: &Stamp) -> Option<(&mut Execution, &mut BTreeMap<CheckpointId, JoinHandle<()>>)> {
+    fn running(
+        &mut self,
+        stamp: &Stamp,
+    ) -> Option<(&mut Execution, &mut BTreeMap<CheckpointId, JoinHandle<()>>)> {
         match &mut self.current {
-            Current::Running { execution, uploads } if execution.stamp == *stamp => Some((execution, uploads)),
+            Current::Running { execution, uploads } if execution.stamp == *stamp => {
+                Some((execution, uploads))
+            }
             _ => None,
         }
     }
 
-    fn deploy(&mut self, stamp: Stamp, placement: Vec<(SubtaskId, WorkerId, u32)>, restore: Option<ManifestRef>) {
+    fn deploy(
+        &mut self,
+        stamp: Stamp,
+        placement: Vec<(SubtaskId, WorkerId, u32)>,
+        restore: Option<ManifestRef>,
+    ) {
         let me = self.options.worker;
-        let placed: Vec<_> = placement.iter().filter(|(_, w, _)| *w == me).map(|(s, _, slot)| (*s, *slot)).collect();
+        let placed: Vec<_> =
+            placement.iter().filter(|(_, w, _)| *w == me).map(|(s, _, slot)| (*s, *slot)).collect();
         let mine: Vec<SubtaskId> = placed.iter().map(|(s, _)| *s).collect();
         let (options, done, troubles) = (self.options.clone(), self.done.clone(), self.troubles.clone());
         let told = stamp.clone();
@@ -212,7 +231,9 @@ impl Host {
                 }
                 self.say(&stamp, FromWorker::Committed { id });
             }
-            Done::Committed(stamp, id, Err(failure)) => self.say(&stamp, FromWorker::CommitFailed { id, failure }),
+            Done::Committed(stamp, id, Err(failure)) => {
+                self.say(&stamp, FromWorker::CommitFailed { id, failure })
+            }
         }
     }
 
@@ -258,7 +279,9 @@ impl Host {
                     self.say(&stamp, FromWorker::Deployed);
                 }
             }
-            Happened::Slot(SlotEvent::Exhausted(subtask)) => self.say(&stamp, FromWorker::Exhausted { subtask }),
+            Happened::Slot(SlotEvent::Exhausted(subtask)) => {
+                self.say(&stamp, FromWorker::Exhausted { subtask })
+            }
             Happened::Slot(SlotEvent::Failed(subtask, failure)) => {
                 self.say(&stamp, FromWorker::Failed { subtask, failure });
             }
@@ -266,8 +289,7 @@ impl Host {
                 self.say(&stamp, FromWorker::Failed { subtask: None, failure });
             }
             Happened::Encoded(Ok(encoded)) => {
-                let name = format!("{}-{}", self.options.worker, self.options.random.nonce());
-                let upload = execution.lay_out(encoded, &name);
+                let upload = execution.lay_out(encoded);
                 let id = upload.id;
                 let task = self.io.spawn(upload_in_background(
                     self.options.clone(),
@@ -312,7 +334,10 @@ impl Host {
                 weir_protocol::units::format_size(state),
                 weir_protocol::units::format_size(limit)
             );
-            self.say(&stamp, FromWorker::Failed { subtask: None, failure: Failure::new(FailureKind::Memory, text) });
+            self.say(
+                &stamp,
+                FromWorker::Failed { subtask: None, failure: Failure::new(FailureKind::Memory, text) },
+            );
         }
     }
 

@@ -44,6 +44,11 @@ impl Ledger {
         self.in_flight = Some(id);
     }
 
+    /// Whether this is the checkpoint under way.
+    pub(crate) fn is_current(&self, id: CheckpointId) -> bool {
+        self.in_flight == Some(id)
+    }
+
     /// A checkpoint is durable: deltas build on it from now on.
     pub(crate) fn complete(&mut self, id: CheckpointId) {
         if self.in_flight == Some(id) {
@@ -63,7 +68,11 @@ impl Ledger {
     ) -> SubtaskAck {
         let mut objects: Vec<ObjectRef> = Vec::new();
         let used = written.tables.iter().any(|t| !t.is_empty())
-            || written.lists.iter().flat_map(|(_, l)| l).any(|(_, v)| v.iter().any(|b| matches!(b, Blob::Block(_))));
+            || written
+                .lists
+                .iter()
+                .flat_map(|(_, l)| l)
+                .any(|(_, v)| v.iter().any(|b| matches!(b, Blob::Block(_))));
         if used {
             objects.extend(object.cloned());
         }
@@ -72,14 +81,25 @@ impl Ledger {
         let mut full_bytes = 0;
         let mut state: BTreeMap<TransformId, TransformState> = BTreeMap::new();
         fn of(state: &mut BTreeMap<TransformId, TransformState>, id: TransformId) -> &mut TransformState {
-            state.entry(id).or_insert_with(|| TransformState { transform: id, tables: Vec::new(), lists: Vec::new() })
+            state.entry(id).or_insert_with(|| TransformState {
+                transform: id,
+                tables: Vec::new(),
+                lists: Vec::new(),
+            })
         }
         for (table, new) in swept.tables.iter().zip(written.tables) {
             new_bytes += new.iter().map(|b| b.length).sum::<u64>();
             let chain = self.extend(swept.subtask, table, new, object);
             full_bytes += chain.iter().map(|(_, b)| b.length).sum::<u64>();
-            let blocks = chain.iter().map(|(o, b)| BlockRef { object: position(&mut objects, o), ..b.clone() }).collect();
-            of(&mut state, table.transform).tables.push(TableState { info: table.info.clone(), range, blocks });
+            let blocks = chain
+                .iter()
+                .map(|(o, b)| BlockRef { object: position(&mut objects, o), ..b.clone() })
+                .collect();
+            of(&mut state, table.transform).tables.push(TableState {
+                info: table.info.clone(),
+                range,
+                blocks,
+            });
         }
         for (transform, lists) in written.lists {
             for blob in lists.iter().flat_map(|(_, values)| values) {
@@ -110,7 +130,8 @@ impl Ledger {
         object: Option<&ObjectRef>,
     ) -> StoredBlocks {
         let key = (subtask, table.transform, table.info.name.clone());
-        let mut chain = if table.full { Vec::new() } else { self.durable.get(&key).cloned().unwrap_or_default() };
+        let mut chain =
+            if table.full { Vec::new() } else { self.durable.get(&key).cloned().unwrap_or_default() };
         if let Some(object) = object {
             chain.extend(new.into_iter().map(|block| (object.clone(), block)));
         }
@@ -151,7 +172,8 @@ mod tests {
             times: PhaseTimes::default(),
             frozen_at: weir_runtime::Timestamp(0),
         };
-        let new = (0..blocks).map(|b| BlockRef { object: 0, offset: b, length: 1, crc: 0, rows: 1 }).collect();
+        let new =
+            (0..blocks).map(|b| BlockRef { object: 0, offset: b, length: 1, crc: 0, rows: 1 }).collect();
         let written = Written { tables: vec![new], lists: Vec::new() };
         let object = object(&format!("c{id}"));
         let ack = ledger.acknowledge(&swept, written, Some(&object), RANGE, Vec::new());

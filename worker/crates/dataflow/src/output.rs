@@ -4,7 +4,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::{ArrayRef, UInt32Array};
 use arrow_select::take::{take, take_record_batch};
 use weir_protocol::{Failure, FailureKind, Partitioning, TransformId, key_group};
-use weir_state::hash_keys;
+use weir_state::{HASH_OF_NO_COLUMNS, hash_keys};
 
 use crate::queue::{Message, Sender};
 use crate::{Chunk, Emit, Sink, Watermark};
@@ -50,7 +50,7 @@ impl EdgeOutput {
             }
             Partitioning::Hash { columns } => {
                 let keys: Vec<ArrayRef> = columns.iter().map(|c| chunk.rows.column(*c).clone()).collect();
-                self.scatter(&keys, chunk.len());
+                self.scatter(&keys, chunk.len())?;
                 for (target, rows) in self.targets.iter().zip(&mut self.picked) {
                     if rows.is_empty() {
                         continue;
@@ -65,8 +65,12 @@ impl EdgeOutput {
     }
 
     /// Sorts the row numbers by target.
-    fn scatter(&mut self, keys: &[ArrayRef], rows: usize) {
-        hash_keys(keys, rows, &mut self.hashes);
+    fn scatter(&mut self, keys: &[ArrayRef], rows: usize) -> Result<(), Failure> {
+        hash_keys(keys, &mut self.hashes)
+            .map_err(|e| Failure::new(FailureKind::Bug, format!("exchange: {e}")))?;
+        if keys.is_empty() {
+            self.hashes.resize(rows, HASH_OF_NO_COLUMNS);
+        }
         let parallelism = self.targets.len() as u32;
         for picked in &mut self.picked {
             picked.clear();
@@ -76,6 +80,7 @@ impl EdgeOutput {
             let target = key_group::owner(group, self.max_parallelism, parallelism);
             self.picked[target as usize].push(row as u32);
         }
+        Ok(())
     }
 }
 

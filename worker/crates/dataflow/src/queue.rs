@@ -10,7 +10,7 @@ use crate::{Barrier, Chunk, Watermark};
 
 /// What flows over an edge, in order.
 #[derive(Debug, Clone)]
-pub enum Message {
+pub(crate) enum Message {
     /// Rows.
     Chunk(Chunk),
     /// No row with a time up to this comes any more.
@@ -25,20 +25,20 @@ pub enum Message {
 
 /// Wakes the thread of a slot. A wake that comes before the slot sleeps is not lost.
 #[derive(Debug, Default)]
-pub struct SlotWaker {
+pub(crate) struct SlotWaker {
     signalled: AtomicBool,
     thread: OnceLock<Thread>,
 }
 
 impl SlotWaker {
     /// Names the thread to wake: the one that calls.
-    pub fn attach(&self) {
+    pub(crate) fn attach(&self) {
         // A second call comes from the same thread: a slot's thread is never replaced.
         let _ = self.thread.set(std::thread::current());
     }
 
     /// Something happened that the slot should look at.
-    pub fn signal(&self) {
+    pub(crate) fn signal(&self) {
         if !self.signalled.swap(true, Ordering::AcqRel)
             && let Some(thread) = self.thread.get()
         {
@@ -47,7 +47,7 @@ impl SlotWaker {
     }
 
     /// Whether something happened since the last call.
-    pub fn take(&self) -> bool {
+    pub(crate) fn take(&self) -> bool {
         self.signalled.swap(false, Ordering::AcqRel)
     }
 }
@@ -72,15 +72,15 @@ struct Shared {
 
 /// The writing end of a queue.
 #[derive(Debug)]
-pub struct Sender(Arc<Shared>);
+pub(crate) struct Sender(Arc<Shared>);
 
 /// The reading end of a queue.
 #[derive(Debug)]
-pub struct Receiver(Arc<Shared>);
+pub(crate) struct Receiver(Arc<Shared>);
 
 /// A queue from a subtask in one slot to a subtask in another (or the same). `limit`: bytes of rows
 /// above which the queue has no room; what is pushed may overshoot it by one input's worth.
-pub fn queue(limit: usize, producer: Arc<SlotWaker>, consumer: Arc<SlotWaker>) -> (Sender, Receiver) {
+pub(crate) fn queue(limit: usize, producer: Arc<SlotWaker>, consumer: Arc<SlotWaker>) -> (Sender, Receiver) {
     let shared = Arc::new(Shared {
         messages: Mutex::new(VecDeque::new()),
         bytes: AtomicUsize::new(0),
@@ -93,12 +93,12 @@ pub fn queue(limit: usize, producer: Arc<SlotWaker>, consumer: Arc<SlotWaker>) -
 
 impl Sender {
     /// Whether there is room for more rows.
-    pub fn ready(&self) -> bool {
+    pub(crate) fn ready(&self) -> bool {
         self.0.bytes.load(Ordering::Acquire) < self.0.limit
     }
 
     /// Puts a message at the end; always succeeds. Barriers and watermarks need no room.
-    pub fn push(&self, message: Message) {
+    pub(crate) fn push(&self, message: Message) {
         let bytes = match &message {
             // At least one byte, so that even rows without columns fill a queue at last.
             Message::Chunk(chunk) => chunk.bytes().max(1),
@@ -112,17 +112,12 @@ impl Sender {
 
 impl Receiver {
     /// Takes the message at the front.
-    pub fn pop(&self) -> Option<Message> {
+    pub(crate) fn pop(&self) -> Option<Message> {
         let (message, bytes) = self.0.messages.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?;
         let before = self.0.bytes.fetch_sub(bytes, Ordering::AcqRel);
         if before >= self.0.limit && before - bytes < self.0.limit {
             self.0.producer.signal();
         }
         Some(message)
-    }
-
-    /// Bytes of rows that wait.
-    pub fn bytes(&self) -> usize {
-        self.0.bytes.load(Ordering::Acquire)
     }
 }

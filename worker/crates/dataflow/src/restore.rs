@@ -93,7 +93,11 @@ impl Restored {
     }
 
     /// All splits of a source by id; `None` if the job starts fresh.
-    pub(crate) fn splits(&self, source: TransformId, list: &str) -> Result<Option<Arc<Vec<SplitState>>>, Failure> {
+    pub(crate) fn splits(
+        &self,
+        source: TransformId,
+        list: &str,
+    ) -> Result<Option<Arc<Vec<SplitState>>>, Failure> {
         if self.fresh {
             return Ok(None);
         }
@@ -108,10 +112,7 @@ impl Restored {
 
     /// What the next delta of a table builds on, if it may be a delta.
     pub(crate) fn inherited(&self) -> BTreeMap<(SubtaskId, TransformId, String), StoredBlocks> {
-        self.tables
-            .iter()
-            .filter_map(|(key, table)| Some((key.clone(), table.inherited.clone()?)))
-            .collect()
+        self.tables.iter().filter_map(|(key, table)| Some((key.clone(), table.inherited.clone()?))).collect()
     }
 
     /// How many deltas a table already has behind its base; `None`: the next must be a base.
@@ -130,8 +131,12 @@ impl Plan {
             let bytes = fetched
                 .get(&(object.key, block.offset))
                 .ok_or_else(|| unreadable("a block of operator state was not fetched"))?;
-            if let Some(value) =
-                self.restored.lists.get_mut(&transform).and_then(|l| l.get_mut(&list)).and_then(|l| l.get_mut(at))
+            if let Some(value) = self
+                .restored
+                .lists
+                .get_mut(&transform)
+                .and_then(|l| l.get_mut(&list))
+                .and_then(|l| l.get_mut(at))
             {
                 *value = bytes.to_vec();
             }
@@ -143,7 +148,8 @@ impl Plan {
     fn take_lists(&mut self, manifest: &Manifest) -> Result<(), Failure> {
         for state in manifest.parts.iter().flat_map(|p| &p.state) {
             for (name, values) in &state.lists {
-                let all = self.restored.lists.entry(state.transform).or_default().entry(name.clone()).or_default();
+                let all =
+                    self.restored.lists.entry(state.transform).or_default().entry(name.clone()).or_default();
                 for value in values {
                     match value {
                         Blob::Inline(bytes) => all.push(bytes.clone()),
@@ -202,9 +208,11 @@ fn check_fits(manifest: &Manifest, graph: &JobGraph) -> Result<(), Failure> {
     let now: BTreeMap<TransformId, _> =
         graph.vertices.iter().flat_map(|v| &v.transforms).map(|t| (t.id, t)).collect();
     for state in manifest.parts.iter().flat_map(|p| &p.state) {
-        let before = manifest.graph.vertices.iter().flat_map(|v| &v.transforms).find(|t| t.id == state.transform);
+        let before =
+            manifest.graph.vertices.iter().flat_map(|v| &v.transforms).find(|t| t.id == state.transform);
         let name = before.map_or("?", |t| t.name.as_str());
-        let holds = state.tables.iter().any(|t| !t.blocks.is_empty()) || state.lists.iter().any(|(_, l)| !l.is_empty());
+        let holds = state.tables.iter().any(|t| !t.blocks.is_empty())
+            || state.lists.iter().any(|(_, l)| !l.is_empty());
         let Some(transform) = now.get(&state.transform) else {
             if holds {
                 return incompatible(format!(
@@ -237,7 +245,10 @@ fn check_fits(manifest: &Manifest, graph: &JobGraph) -> Result<(), Failure> {
 
 fn object(manifest: &Manifest, block: &BlockRef) -> Result<ObjectRef, Failure> {
     manifest.objects.get(block.object as usize).cloned().ok_or_else(|| {
-        unreadable(format!("manifest of checkpoint {}: object {} of a block is not listed", manifest.id, block.object))
+        unreadable(format!(
+            "manifest of checkpoint {}: object {} of a block is not listed",
+            manifest.id, block.object
+        ))
     })
 }
 

@@ -102,7 +102,9 @@ impl SlotHandle {
                 slot_waker.attach();
                 run(&slot_waker, clock.as_ref(), &events, &receiver, build);
             })
-            .map_err(|e| Failure::new(FailureKind::Worker, format!("cannot start the thread of slot {number}: {e}")))?;
+            .map_err(|e| {
+                Failure::new(FailureKind::Worker, format!("cannot start the thread of slot {number}: {e}"))
+            })?;
         Ok(Self { commands, waker, thread: Some(thread) })
     }
 
@@ -121,7 +123,13 @@ impl SlotHandle {
     }
 }
 
-fn run(waker: &SlotWaker, clock: &dyn Clock, events: &Events, commands: &std_mpsc::Receiver<Command>, build: Build) {
+fn run(
+    waker: &SlotWaker,
+    clock: &dyn Clock,
+    events: &Events,
+    commands: &std_mpsc::Receiver<Command>,
+    build: Build,
+) {
     let mut subtasks = match guarded(None, build) {
         Ok(subtasks) => subtasks,
         Err((subtask, failure)) => return events.send(SlotEvent::Failed(subtask, failure)),
@@ -174,6 +182,7 @@ fn obey(subtask: &mut Subtask, command: Command) {
 /// Lets a subtask take a few inputs.
 fn turn(subtask: &mut Subtask, clock: &dyn Clock) -> Result<bool, Failure> {
     let start = clock.now();
+    subtask.tick(start);
     let mut worked = 0;
     while worked < TURN && subtask.step()? == Step::Worked {
         worked += 1;

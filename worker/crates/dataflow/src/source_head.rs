@@ -120,7 +120,10 @@ impl SourceHead {
         }
         let times = spec.expression.evaluate(&chunk.rows)?;
         let times = times.as_primitive_opt::<TimestampMillisecondType>().ok_or_else(|| {
-            Failure::new(FailureKind::Bug, format!("the watermark is a {}, not a TIMESTAMP(3)", times.data_type()))
+            Failure::new(
+                FailureKind::Bug,
+                format!("the watermark is a {}, not a TIMESTAMP(3)", times.data_type()),
+            )
         })?;
         // Null: no row of this batch had a time; the split is alive all the same.
         let highest = if times.null_count() == 0 {

@@ -128,6 +128,14 @@ impl Subtask {
         self.snapshot = None;
     }
 
+    /// Tells the transforms the time, for state that expires.
+    pub(crate) fn tick(&mut self, now: Timestamp) {
+        let now_ms = i64::try_from(now.0 / 1000).unwrap_or(i64::MAX);
+        for link in &mut self.chain.links {
+            link.transform.tick(now_ms);
+        }
+    }
+
     /// Does the next piece of work.
     pub(crate) fn step(&mut self) -> Result<Step, Failure> {
         let step = self.work()?;
@@ -267,12 +275,17 @@ impl Subtask {
             ..weir_protocol::PhaseTimes::default()
         };
         let source = self.source.as_mut().map(SourceHead::snapshot);
-        let mut snapshot =
-            Snapshot::freeze(self.id, &barrier, source, &mut self.chain, &mut self.trackers, self.events.clone())?;
+        let mut snapshot = Snapshot::freeze(
+            self.id,
+            &barrier,
+            source,
+            &mut self.chain,
+            &mut self.trackers,
+            self.events.clone(),
+        )?;
         self.chain.output.message(&Message::Barrier(barrier));
         let frozen = self.clock.now();
-        snapshot.times =
-            weir_protocol::PhaseTimes { freeze_us: micros(frozen.since(aligned)), ..times };
+        snapshot.times = weir_protocol::PhaseTimes { freeze_us: micros(frozen.since(aligned)), ..times };
         snapshot.frozen_at = frozen;
         self.snapshot = Some(snapshot);
         Ok(())

@@ -153,7 +153,12 @@ fn random_job(random: &SeededRandom, sunk: &Arc<AtomicU64>) -> (Job, u64) {
                 };
                 let copies = if partitioning == Partitioning::Broadcast { u64::from(parallelism) } else { 1 };
                 taken += rows[from] * copies;
-                edges.push(Edge { from: VertexId(from as u64), to: VertexId(at as u64), input: 0, partitioning });
+                edges.push(Edge {
+                    from: VertexId(from as u64),
+                    to: VertexId(at as u64),
+                    input: 0,
+                    partitioning,
+                });
             }
         }
         let batches = pick(12);
@@ -218,7 +223,12 @@ fn config() -> JobConfig {
             deltas_per_base: 4,
         },
         checkpoint: CheckpointConfig {
-            storage: StorageConfig { url: "memory://t".to_owned(), endpoint: None, region: None, path_style: false },
+            storage: StorageConfig {
+                url: "memory://t".to_owned(),
+                endpoint: None,
+                region: None,
+                path_style: false,
+            },
             mode: CheckpointMode::ExactlyOnce,
             interval: Duration::from_secs(1),
             timeout: Duration::from_secs(60),
@@ -280,8 +290,7 @@ async fn flow(seed: u64, io: &tokio::runtime::Handle) {
     let random = SeededRandom::new(seed);
     let sunk = Arc::new(AtomicU64::new(0));
     let (job, expected) = random_job(&random, &sunk);
-    let sources: usize =
-        job.graph.vertices.iter().filter(|v| v.source).map(|v| v.parallelism as usize).sum();
+    let sources: usize = job.graph.vertices.iter().filter(|v| v.source).map(|v| v.parallelism as usize).sum();
     let mode = [CheckpointMode::ExactlyOnce, CheckpointMode::AtLeastOnce][(random.next_u64() % 2) as usize];
     let mut running = start(job, io);
     let tell = |slots: &[SlotHandle], command| slots.iter().for_each(|s| s.tell(command));
@@ -315,7 +324,8 @@ fn no_topology_of_up_to_six_vertices_deadlocks_on_queues_with_room_for_one_input
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     for seed in seeds {
         let io = runtime.handle().clone();
-        let done = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), flow(seed, &io)).await });
+        let done =
+            runtime.block_on(async { tokio::time::timeout(Duration::from_secs(30), flow(seed, &io)).await });
         assert!(done.is_ok(), "stuck; replay with WEIR_SEED={seed} cargo test -p weir-dataflow topology");
     }
 }

@@ -4,27 +4,26 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use weir_checkpoint::{Payload, StoreError};
-use weir_protocol::{Blob, Failure, FailureKind, ManifestRef, SinkHandles, SubtaskId};
+use weir_checkpoint::manifest::{read_blocks, read_manifest, write_data};
+use weir_protocol::{Blob, BlockRef, Failure, FailureKind, ManifestRef, ObjectRef, SinkHandles, SubtaskId};
 
 use crate::Troubles;
 use crate::execution::{Upload, Uploaded};
 use crate::host::WorkerOptions;
 use crate::restore::Restored;
 
-/// Tries until it works or can't; what is waited for is told as trouble meanwhile.
-async fn patiently<T, F: Future<Output = Result<T, StoreError>>>(
+/// Tries until it works or fails for another reason than the store, which is told as trouble meanwhile.
+async fn patiently<T, F: Future<Output = Result<T, Failure>>>(
     what: &str,
     troubles: &Troubles,
     mut attempt: impl FnMut() -> F,
-) -> Result<T, StoreError> {
+) -> Result<T, Failure> {
     let trouble = troubles.place(what);
     let mut delay = Duration::from_millis(100);
     loop {
         match attempt().await {
-            Ok(value) => return Ok(value),
-            Err(error) if !error.retryable() => return Err(error),
-            Err(error) => trouble.set(Failure::new(FailureKind::Store, error.to_string())),
+            Err(failure) if failure.kind == FailureKind::Store => trouble.set(failure),
+            decided => return decided,
         }
         tokio::time::sleep(delay).await;
         delay = (delay * 2).min(Duration::from_secs(5));
@@ -32,14 +31,22 @@ async fn patiently<T, F: Future<Output = Result<T, StoreError>>>(
 }
 
 /// Writes the data object of a checkpoint and waits for what sinks prepare.
-pub(crate) async fn upload(options: &WorkerOptions, upload: Upload, troubles: &Troubles) -> Result<Uploaded, Failure> {
-    let object = match upload.object {
-        Some((object, bytes)) => {
-            let put = || options.store.put(&object.key, Payload::from(bytes.clone()));
-            patiently("checkpoint data", troubles, put)
-                .await
-                .map_err(|e| Failure::new(FailureKind::Store, e.to_string()))?;
-            Some(object)
+pub(crate) async fn upload(
+    options: &WorkerOptions,
+    upload: Upload,
+    troubles: &Troubles,
+) -> Result<Uploaded, Failure> {
+    let object = match upload.payload {
+        Some(payload) => {
+            // Each try under a new name: one of unknown outcome may still arrive.
+            let put = || async {
+                let worker = format!("w{}", options.worker);
+                let (store, random) = (options.store.as_ref(), options.random.as_ref());
+                write_data(store, random, upload.attempt, upload.id, &worker, payload.clone())
+                    .await
+                    .map_err(|e| Failure::new(FailureKind::Store, e.to_string()))
+            };
+            Some(patiently("checkpoint data", troubles, put).await?)
         }
         None => None,
     };
@@ -49,7 +56,10 @@ pub(crate) async fn upload(options: &WorkerOptions, upload: Upload, troubles: &T
         if let Some((transform, prepared)) = swept.sink.take() {
             let handles = prepared.await?;
             if !handles.is_empty() {
-                sinks.push(SinkHandles { transform, handles: handles.into_iter().map(Blob::Inline).collect() });
+                sinks.push(SinkHandles {
+                    transform,
+                    handles: handles.into_iter().map(Blob::Inline).collect(),
+                });
             }
         }
         let durable = options.clock.now();
@@ -66,14 +76,20 @@ pub(crate) async fn restore(
     mine: &[SubtaskId],
     troubles: &Troubles,
 ) -> Result<Restored, Failure> {
-    let unreadable = |e: weir_checkpoint::RestoreError| Failure::new(FailureKind::StateUnreadable, e.to_string());
-    let manifest = weir_checkpoint::read_manifest(options.store.as_ref(), manifest).await.map_err(unreadable)?;
+    let store = options.store.as_ref();
+    let read = || async { read_manifest(store, manifest).await.map_err(Failure::from) };
+    let manifest = patiently("restore", troubles, read).await?;
     let plan = Restored::plan(&manifest, &options.job.graph, mine)?;
-    let mut fetched = BTreeMap::new();
+    let mut by_object: BTreeMap<&ObjectRef, Vec<BlockRef>> = BTreeMap::new();
     for (object, block) in &plan.needed {
-        let bytes = weir_checkpoint::read_block(options.store.as_ref(), object, block).await.map_err(unreadable)?;
-        fetched.insert((object.key.clone(), block.offset), bytes);
+        by_object.entry(object).or_default().push(block.clone());
     }
-    let _ = troubles;
+    let mut fetched = BTreeMap::new();
+    for (object, blocks) in by_object {
+        let read = || async { read_blocks(store, object, &blocks).await.map_err(Failure::from) };
+        let bytes = patiently("restore", troubles, read).await?;
+        let keys = blocks.iter().map(|block| (object.key.clone(), block.offset));
+        fetched.extend(keys.zip(bytes));
+    }
     plan.complete(fetched)
 }

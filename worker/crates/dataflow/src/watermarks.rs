@@ -42,7 +42,11 @@ pub struct Watermarks {
 impl Watermarks {
     /// For a number of inputs, none of which has said anything.
     pub fn new(inputs: usize) -> Self {
-        Self { inputs: vec![Progress::Active(Watermark::MIN); inputs], smallest: Watermark::MIN, all_idle: false }
+        Self {
+            inputs: vec![Progress::Active(Watermark::MIN); inputs],
+            smallest: Watermark::MIN,
+            all_idle: false,
+        }
     }
 
     /// The smallest watermark so far.
