@@ -4,6 +4,8 @@
 //! with line and column (`weir-plan`).
 
 mod blackhole;
+mod filesystem;
+mod formats;
 mod nexmark;
 mod options;
 mod print;
@@ -31,7 +33,7 @@ pub struct Connector {
 }
 
 /// All connectors.
-pub const CONNECTORS: &[Connector] = &[nexmark::CONNECTOR, print::CONNECTOR, blackhole::CONNECTOR];
+pub const CONNECTORS: &[Connector] = &[nexmark::CONNECTOR, filesystem::CONNECTOR, print::CONNECTOR, blackhole::CONNECTOR];
 
 /// The connector of this name.
 pub fn connector(name: &str) -> Option<&'static Connector> {
