@@ -4,6 +4,7 @@
 //! with line and column (`weir-plan`).
 
 mod blackhole;
+mod datagen;
 mod filesystem;
 mod formats;
 mod nexmark;
@@ -33,7 +34,7 @@ pub struct Connector {
 }
 
 /// All connectors.
-pub const CONNECTORS: &[Connector] = &[nexmark::CONNECTOR, filesystem::CONNECTOR, print::CONNECTOR, blackhole::CONNECTOR];
+pub const CONNECTORS: &[Connector] = &[nexmark::CONNECTOR, datagen::CONNECTOR, filesystem::CONNECTOR, print::CONNECTOR, blackhole::CONNECTOR];
 
 /// The connector of this name.
 pub fn connector(name: &str) -> Option<&'static Connector> {

@@ -189,6 +189,16 @@ pub(crate) fn suggestion<'a>(text: &str, names: impl Iterator<Item = &'a str>) -
         .map_or_else(String::new, |(_, name)| format!("; did you mean '{name}'?"))
 }
 
+/// How many options the lists have together.
+pub(crate) const fn count(lists: &[&[OptionRow]]) -> usize {
+    let (mut sum, mut list) = (0, 0);
+    while list < lists.len() {
+        sum += lists[list].len();
+        list += 1;
+    }
+    sum
+}
+
 /// Joins lists of options at compile time, for connectors that share some.
 pub(crate) const fn join<const N: usize>(lists: &[&[OptionRow]]) -> [OptionRow; N] {
     let mut all: [OptionRow; N] = [("", None, ""); N];

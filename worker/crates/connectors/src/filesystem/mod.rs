@@ -4,6 +4,7 @@
 //! (`formats`) and the S3 client (`weir-checkpoint`).
 
 mod bad_records;
+mod columnar;
 mod commit;
 mod disk;
 mod files;
@@ -20,18 +21,21 @@ use std::time::Duration;
 
 use arrow_schema::SchemaRef;
 use bad_records::{BadRecords, OnBadRecord};
+use columnar::ParquetReader;
 use files::{FileInfo, Files, LocalFiles};
 use retry::Reader;
 use source::{FileSource, Position};
-use text::{TextFormat, TextReader};
+use text::{MakeDecoder, TextFormat, TextReader};
 use weir_dataflow::{OpenSource, Source, SourceFactory};
-use weir_protocol::Failure;
+use weir_protocol::{Failure, FailureKind};
 
-use crate::formats::json::{self, JsonDecoder, JsonOptions};
+use crate::formats::csv::{CsvDecoder, CsvOptions};
+use crate::formats::json::{JsonDecoder, JsonOptions};
+use crate::formats::parquet::ParquetOptions;
 use crate::formats::projection::Projection;
 use crate::formats::records::Framing;
-use crate::formats::Format;
-use crate::options::{ABSENT, ByteSize, OptionReader, OptionRow, REQUIRED, join, options};
+use crate::formats::{Format, FormatOptions};
+use crate::options::{ABSENT, ByteSize, OptionReader, OptionRow, REQUIRED, count, join, options};
 use crate::{Connector, OptionError, Scan, SourceTable, TableSpec};
 
 options! {
@@ -48,8 +52,9 @@ options! {
     }
 }
 
-const ALL_OPTIONS: &[OptionRow] =
-    &join::<{ FileOptions::ROWS.len() + JsonOptions::ROWS.len() }>(&[FileOptions::ROWS, JsonOptions::ROWS]);
+const OPTION_LISTS: &[&[OptionRow]] =
+    &[FileOptions::ROWS, JsonOptions::ROWS, CsvOptions::ROWS, ParquetOptions::ROWS];
+const ALL_OPTIONS: &[OptionRow] = &join::<{ count(OPTION_LISTS) }>(OPTION_LISTS);
 
 /// The connector `filesystem`.
 pub(crate) const CONNECTOR: Connector =
@@ -59,24 +64,42 @@ pub(crate) const CONNECTOR: Connector =
 #[derive(Debug, Clone)]
 struct Checked {
     files: FileOptions,
-    json: JsonOptions,
+    formats: FormatOptions,
     place: PathBuf,
 }
 
 /// Reads and checks what reading and writing have in common.
 fn checked(reader: &mut OptionReader<'_>) -> Option<Checked> {
-    let (files, json) = (FileOptions::read(reader), JsonOptions::read(reader));
+    let files = FileOptions::read(reader);
+    let (json, csv, parquet) =
+        (JsonOptions::read(reader), CsvOptions::read(reader), ParquetOptions::read(reader));
     let place = files.as_ref().and_then(|f| local_path(&f.path, reader));
-    for field in reader.table().schema.fields() {
-        if let Some(sql) = json::unsupported(field) {
-            let message = format!("column '{}': {sql} cannot be carried by the format 'json'", field.name());
-            reader.problem(None, message);
-        }
+    if let Some(format) = files.as_ref().map(|f| f.format) {
+        check_format(format, reader);
     }
     if !reader.table().partitioned_by.is_empty() {
         reader.problem(None, "PARTITIONED BY is not supported by the connector 'filesystem' yet");
     }
-    Some(Checked { files: files?, json: json?, place: place? })
+    let formats = FormatOptions { json: json?, csv: csv?, parquet: parquet? };
+    Some(Checked { files: files?, formats, place: place? })
+}
+
+/// Columns that the format can't carry, and options of other formats.
+fn check_format(format: Format, reader: &mut OptionReader<'_>) {
+    let name = format.extension();
+    for field in reader.table().schema.fields() {
+        if let Some(sql) = format.unsupported(field) {
+            let message = format!("column '{}': {sql} cannot be carried by the format '{name}'", field.name());
+            reader.problem(None, message);
+        }
+    }
+    for other in ["json", "csv", "parquet"].into_iter().filter(|o| *o != name) {
+        let prefix = format!("{other}.");
+        for key in reader.table().options.keys().filter(|k| k.starts_with(&prefix)) {
+            let message = format!("option '{key}' belongs to the format '{other}', but the format is '{name}'");
+            reader.problem(Some(key), message);
+        }
+    }
 }
 
 fn local_path(text: &str, reader: &mut OptionReader<'_>) -> Option<PathBuf> {
@@ -103,9 +126,9 @@ fn source(spec: &TableSpec) -> Result<Arc<dyn SourceTable>, Vec<OptionError>> {
 }
 
 fn check_bad_records(options: &mut Checked, reader: &mut OptionReader<'_>) {
-    if options.json.ignore_parse_errors {
+    if options.formats.json.ignore_parse_errors || options.formats.csv.ignore_parse_errors {
         if reader.has("bad-records") && options.files.bad_records != OnBadRecord::Skip {
-            let message = "option 'bad-records': 'json.ignore-parse-errors' says 'skip' at the same time";
+            let message = "option 'bad-records': 'ignore-parse-errors' says 'skip' at the same time";
             reader.problem(Some("bad-records"), message);
         }
         options.files.bad_records = OnBadRecord::Skip;
@@ -133,6 +156,7 @@ impl SourceTable for DeclaredFiles {
         let table = FileTable {
             name: self.spec.name.clone(),
             projection: Arc::new(Projection::new(&self.spec.schema, &scan.columns)),
+            schema: self.spec.schema.clone(),
             files: Arc::new(LocalFiles::new(self.options.place.clone())),
             monitor: self.options.files.monitor,
             options: self.options.clone(),
@@ -144,6 +168,7 @@ impl SourceTable for DeclaredFiles {
 /// What one scan reads.
 struct FileTable {
     name: String,
+    schema: SchemaRef,
     projection: Arc<Projection>,
     files: Arc<dyn Files>,
     monitor: Option<Duration>,
@@ -153,12 +178,16 @@ struct FileTable {
 /// Reads one file.
 enum RowReader {
     Text(TextReader),
+    Parquet(ParquetReader),
 }
 
 impl FileTable {
     /// Where a file begins.
     fn start(&self) -> Position {
-        Position::Byte(0)
+        match self.options.files.format {
+            Format::Json | Format::Csv => Position::Byte(0),
+            Format::Parquet => Position::Row(0),
+        }
     }
 
     fn bad_records(&self) -> BadRecords {
@@ -167,13 +196,46 @@ impl FileTable {
     }
 
     fn open_file(&self, file: &FileInfo, at: Position, reader: &Reader, waker: &Waker) -> Result<RowReader, Failure> {
-        let Position::Byte(at) = at;
-        let format = TextFormat {
-            framing: Framing::Lines,
-            decoder: Box::new(JsonDecoder::new(self.projection.decoded.clone(), &self.options.json)),
-            projection: self.projection.clone(),
+        let (reader, waker) = (reader.clone(), waker.clone());
+        match (self.options.files.format, at) {
+            (Format::Parquet, Position::Row(row)) => {
+                let parquet = ParquetReader::new(file.clone(), row, self.projection.clone(), reader, waker)?;
+                Ok(RowReader::Parquet(parquet))
+            }
+            (Format::Json | Format::Csv, Position::Byte(byte)) => {
+                Ok(RowReader::Text(TextReader::new(file.clone(), byte, self.text_format()?, reader, waker)))
+            }
+            _ => {
+                let message = format!("{}: the checkpoint's position was made with another format", file.path);
+                Err(Failure::new(FailureKind::StateIncompatible, message))
+            }
+        }
+    }
+
+    fn text_format(&self) -> Result<TextFormat, Failure> {
+        let wanted = self.projection.decoded.clone();
+        let (framing, decoder) = match self.options.files.format {
+            Format::Csv => {
+                let options = self.options.formats.csv.clone();
+                (Framing::QuotedFields { delimiter: options.delimiter.0 }, self.csv_decoder(options, wanted)?)
+            }
+            Format::Json | Format::Parquet => {
+                let decoder = JsonDecoder::new(wanted, &self.options.formats.json);
+                (Framing::Lines, MakeDecoder::Ready(Box::new(decoder)))
+            }
         };
-        Ok(RowReader::Text(TextReader::new(file.clone(), at, format, reader.clone(), waker.clone())))
+        Ok(TextFormat { framing, decoder, projection: self.projection.clone() })
+    }
+
+    fn csv_decoder(&self, options: CsvOptions, wanted: SchemaRef) -> Result<MakeDecoder, Failure> {
+        if options.header {
+            return Ok(MakeDecoder::OfHeader(Box::new(move |header| {
+                Ok(Box::new(CsvDecoder::with_header(header, &wanted, &options)?))
+            })));
+        }
+        let decoder = CsvDecoder::new(&self.schema, &wanted, &options)
+            .map_err(|e| Failure::new(FailureKind::Config, e).at(&self.name))?;
+        Ok(MakeDecoder::Ready(Box::new(decoder)))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use weir_dataflow::{OpenSource, Trouble};
 use weir_protocol::{Failure, FailureKind};
 
@@ -26,8 +27,12 @@ impl Reader {
         Self { files, io: context.io.clone(), trouble: Arc::new(context.troubles.place(place)) }
     }
 
-    /// Tries until it works or can't.
-    pub(crate) async fn retry<'a, T>(&'a self, read: impl Fn(&'a dyn Files) -> Later<'a, T>) -> Result<T, Failure> {
+    /// Tries until it works, or can't, or nobody waits for the answer any more.
+    pub(crate) async fn retry<'a, T, S>(
+        &'a self,
+        answer: &mpsc::Sender<S>,
+        read: impl Fn(&'a dyn Files) -> Later<'a, T>,
+    ) -> Result<T, Failure> {
         let mut pause = FIRST_PAUSE;
         loop {
             match read(self.files.as_ref()).await {
@@ -37,7 +42,10 @@ impl Reader {
                 }
                 Err(ReadError::Passing(message)) => {
                     self.trouble.set(Failure::new(FailureKind::Source, message));
-                    tokio::time::sleep(pause).await;
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        () = answer.closed() => return Err(Failure::new(FailureKind::Source, "reading was stopped")),
+                    }
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
                 Err(error) => return Err(error.failure()),

@@ -14,7 +14,7 @@ use super::commit::{Handle, LocalCommitter};
 use super::disk::LocalDisk;
 use super::writer::{Done, Writer};
 use super::{ALL_OPTIONS, Checked, checked};
-use crate::formats::json::JsonEncoder;
+use crate::formats::Encoder;
 use crate::options::OptionReader;
 use crate::{OptionError, TableSpec};
 
@@ -106,7 +106,7 @@ impl Names {
 
 /// The file that rows are written to now.
 struct OpenFile {
-    encoder: JsonEncoder,
+    encoder: Encoder,
     /// Bytes that were not handed to the writer yet.
     piece: Vec<u8>,
     bytes: u64,
@@ -137,38 +137,28 @@ impl Sink for FileSink {
         let rows = self.rows(&chunk)?;
         let mut file = match self.open.take() {
             Some(file) => file,
-            None => {
-                self.writer.create(self.names.temporary());
-                OpenFile {
-                    encoder: JsonEncoder::new(&self.options.json, &self.schema),
-                    piece: Vec::new(),
-                    bytes: 0,
-                    since: self.clock.now(),
-                }
-            }
+            None => self.begin_file()?,
         };
         let before = file.piece.len();
-        file.encoder
-            .encode(&rows, &mut file.piece)
-            .map_err(|e| Failure::new(FailureKind::Sink, format!("rows cannot be written as json: {e}")))?;
+        file.encoder.encode(&rows, &mut file.piece).map_err(|e| self.cannot_encode(&e))?;
         file.bytes += (file.piece.len() - before) as u64;
         if file.piece.len() >= PIECE_BYTES {
             self.writer.write(std::mem::take(&mut file.piece));
         }
-        let full = file.bytes >= self.options.files.file_size.0;
+        let full = file.bytes + file.encoder.pending() as u64 >= self.options.files.file_size.0;
         let age: Duration = self.clock.now().since(file.since);
         self.open = Some(file);
         if full || age >= self.options.files.rollover {
-            self.finish_file();
+            self.finish_file()?;
         }
         Ok(())
     }
 
     fn prepare_commit(&mut self, id: CheckpointId) -> Result<IoFuture<Vec<Vec<u8>>>, Failure> {
         self.writer.check()?;
-        self.finish_file();
+        self.finish_file()?;
         let count = std::mem::take(&mut self.finished);
-        let names: Vec<_> = (0..count).map(|n| self.names.last(id, n, "json")).collect();
+        let names: Vec<_> = (0..count).map(|n| self.names.last(id, n, self.options.files.format.extension())).collect();
         let folder = self.options.place.display().to_string();
         let done = self.writer.prepare();
         Ok(Box::pin(async move {
@@ -183,12 +173,26 @@ fn handle(folder: &str, done: Done, name: String) -> Vec<u8> {
 }
 
 impl FileSink {
-    fn finish_file(&mut self) {
-        if let Some(file) = self.open.take() {
+    fn begin_file(&mut self) -> Result<OpenFile, Failure> {
+        let encoder = Encoder::new(self.options.files.format, &self.options.formats, &self.schema)
+            .map_err(|e| self.cannot_encode(&e))?;
+        self.writer.create(self.names.temporary());
+        Ok(OpenFile { encoder, piece: Vec::new(), bytes: 0, since: self.clock.now() })
+    }
+
+    fn finish_file(&mut self) -> Result<(), Failure> {
+        if let Some(mut file) = self.open.take() {
+            file.encoder.finish(&mut file.piece).map_err(|e| self.cannot_encode(&e))?;
             self.writer.write(file.piece);
             self.writer.finish();
             self.finished += 1;
         }
+        Ok(())
+    }
+
+    fn cannot_encode(&self, reason: &str) -> Failure {
+        let format = self.options.files.format.extension();
+        Failure::new(FailureKind::Sink, format!("rows cannot be written as {format}: {reason}"))
     }
 
     /// The rows as the files hold them.

@@ -16,7 +16,7 @@ use weir_protocol::{Failure, FailureKind, key_group};
 use super::bad_records::BadRecords;
 use super::files::FileInfo;
 use super::retry::Reader;
-use super::text::{Progress, TextReader};
+use super::text::Progress;
 use super::{FileTable, RowReader};
 
 /// A split's position, as it is stored.
@@ -35,6 +35,8 @@ struct Stored {
 pub(crate) enum Position {
     /// Byte offset of the first record that was not read.
     Byte(u64),
+    /// Number of the first row that was not read.
+    Row(u64),
 }
 
 struct Split {
@@ -215,7 +217,7 @@ fn discover(
     let reader = reader.clone();
     io.spawn(async move {
         loop {
-            let files = reader.retry(|files| files.list()).await;
+            let files = reader.retry(&send, |files| files.list()).await;
             let failed = files.is_err();
             if send.send(files).await.is_err() || failed {
                 break;
@@ -241,7 +243,7 @@ fn check(reader: &Reader, expected: FileInfo, waker: Waker) -> mpsc::Receiver<Re
     let io = reader.io.clone();
     let reader = reader.clone();
     io.spawn(async move {
-        let now = reader.retry(|files| files.info(&expected.path)).await;
+        let now = reader.retry(&send, |files| files.info(&expected.path)).await;
         let answer = now.and_then(|now| compare(&expected, now.as_ref()));
         // Nobody waits any more if the source was dropped.
         drop(send.send(answer).await);
@@ -271,12 +273,14 @@ impl RowReader {
     fn poll(&mut self, bad: &mut BadRecords) -> Result<Progress, Failure> {
         match self {
             Self::Text(reader) => reader.poll(bad),
+            Self::Parquet(reader) => reader.poll(),
         }
     }
 
     fn position(&self) -> Position {
         match self {
-            Self::Text(reader) => Position::Byte(TextReader::position(reader)),
+            Self::Text(reader) => Position::Byte(reader.position()),
+            Self::Parquet(reader) => Position::Row(reader.position()),
         }
     }
 }

@@ -37,9 +37,9 @@ pub(crate) enum Progress {
 /// Reads a text file from a position.
 pub(crate) struct TextReader {
     path: String,
-    blocks: mpsc::Receiver<Result<Bytes, Failure>>,
+    blocks: mpsc::Receiver<Result<Piece, Failure>>,
     framing: Framing,
-    decoder: Box<dyn RecordDecoder>,
+    decoder: MakeDecoder,
     projection: Arc<Projection>,
     /// Bytes that were fetched and not yet passed.
     buffer: Vec<u8>,
@@ -52,12 +52,31 @@ pub(crate) struct TextReader {
     /// Offset behind the last row that was given.
     position: u64,
     all_fetched: bool,
+    /// Bytes of the header, to be passed over in the first block.
+    skip: usize,
+}
+
+/// A decoder, or what makes one of a file's first record.
+pub(crate) enum MakeDecoder {
+    Ready(Box<dyn RecordDecoder>),
+    OfHeader(OfHeader),
+}
+
+/// Makes a decoder of the record that names the file's columns.
+pub(crate) type OfHeader = Box<dyn Fn(&[u8]) -> Result<Box<dyn RecordDecoder>, String> + Send>;
+
+/// What the task fetches.
+enum Piece {
+    /// The beginning of the file, for its header.
+    Beginning(Bytes),
+    /// What comes next.
+    Next(Bytes),
 }
 
 /// How a text format reads records.
 pub(crate) struct TextFormat {
     pub(crate) framing: Framing,
-    pub(crate) decoder: Box<dyn RecordDecoder>,
+    pub(crate) decoder: MakeDecoder,
     pub(crate) projection: Arc<Projection>,
 }
 
@@ -66,7 +85,8 @@ impl TextReader {
         let (send, blocks) = mpsc::channel(BLOCKS_AHEAD);
         let path = file.path.clone();
         let io = reader.io.clone();
-        io.spawn(fetch(file, position, reader, send, waker));
+        let header = matches!(format.decoder, MakeDecoder::OfHeader(_));
+        io.spawn(fetch(file, position, header, reader, send, waker));
         Self {
             path,
             blocks,
@@ -80,6 +100,7 @@ impl TextReader {
             buffer_at: position,
             position,
             all_fetched: false,
+            skip: 0,
         }
     }
 
@@ -96,7 +117,10 @@ impl TextReader {
                 return Ok(Progress::End);
             }
             match self.blocks.try_recv() {
-                Ok(block) => self.add(&block?)?,
+                Ok(piece) => match piece? {
+                    Piece::Beginning(block) => self.read_header(&block)?,
+                    Piece::Next(block) => self.add(&block)?,
+                },
                 Err(mpsc::error::TryRecvError::Empty) => return Ok(Progress::Pending),
                 Err(mpsc::error::TryRecvError::Disconnected) => self.add_end(),
             }
@@ -104,10 +128,25 @@ impl TextReader {
         self.decode(bad).map(Progress::Rows)
     }
 
+    /// Makes the decoder; if the file is read from its beginning, passes over the header.
+    fn read_header(&mut self, block: &Bytes) -> Result<(), Failure> {
+        let MakeDecoder::OfHeader(make) = &self.decoder else { return Ok(()) };
+        let mut records = Vec::new();
+        self.framing.cut(block, true, &mut records);
+        let header = records.into_iter().next().unwrap_or(0..0);
+        let decoder = make(&block[header.clone()])
+            .map_err(|e| Failure::new(FailureKind::BadRecord, format!("{}: {e}", self.path)))?;
+        self.decoder = MakeDecoder::Ready(decoder);
+        self.skip = if self.buffer_at == 0 { header.end } else { 0 };
+        Ok(())
+    }
+
     fn add(&mut self, block: &Bytes) -> Result<(), Failure> {
         self.buffer.drain(..self.cut_to);
         self.buffer_at += self.cut_to as u64;
-        self.buffer.extend_from_slice(block);
+        let header = std::mem::take(&mut self.skip);
+        self.buffer_at += header as u64;
+        self.buffer.extend_from_slice(&block[header..]);
         self.cut(false);
         if self.buffer.len() - self.cut_to > MAX_RECORD_BYTES {
             let at = self.buffer_at + self.cut_to as u64;
@@ -138,7 +177,10 @@ impl TextReader {
         let last = (self.next_record + BATCH_RECORDS).min(self.records.len());
         let records = &self.records[self.next_record..last];
         let bug = |e: String| Failure::new(FailureKind::Bug, e).at(&self.path);
-        let (rows, bad_ones) = decode_good(self.decoder.as_mut(), &self.buffer, records).map_err(bug)?;
+        let MakeDecoder::Ready(decoder) = &mut self.decoder else {
+            return Err(bug("rows came before the header".to_owned()));
+        };
+        let (rows, bad_ones) = decode_good(decoder.as_mut(), &self.buffer, records).map_err(bug)?;
         bad.take(&self.path, self.buffer_at, &self.buffer, &bad_ones)?;
         let rows = self.projection.apply(&rows).map_err(|e| bug(e.to_string()))?;
         let end = if last == self.records.len() { self.cut_to } else { self.records[last].start };
@@ -148,31 +190,44 @@ impl TextReader {
     }
 }
 
-/// Fetches the rest of a file block by block, as far as it went when it was listed.
+/// Fetches the rest of a file block by block, as far as it went when it was listed; before that its
+/// beginning, if there is a header.
 async fn fetch(
     file: FileInfo,
     mut at: u64,
+    header: bool,
     reader: Reader,
-    send: mpsc::Sender<Result<Bytes, Failure>>,
+    send: mpsc::Sender<Result<Piece, Failure>>,
     waker: Waker,
 ) {
-    while at < file.size {
-        let length = BLOCK_BYTES.min(usize::try_from(file.size - at).unwrap_or(BLOCK_BYTES));
-        let read = reader.retry(|files| files.read(&file.path, at, length)).await;
-        let block = match read {
-            Ok(bytes) if bytes.is_empty() => {
-                let message = format!("{}: the file had {} bytes and now ends at byte {at}", file.path, file.size);
-                Err(Failure::new(FailureKind::Source, message))
-            }
-            other => other,
-        };
-        at += block.as_ref().map_or(0, |b| b.len() as u64);
-        let failed = block.is_err();
-        if send.send(block).await.is_err() || failed {
-            break;
-        }
+    let mut open = true;
+    if header && file.size > 0 {
+        let piece = block(&file, 0, &reader, &send).await.map(Piece::Beginning);
+        open = piece.is_ok();
+        open &= send.send(piece).await.is_ok();
+    }
+    while open && at < file.size {
+        let piece = block(&file, at, &reader, &send).await;
+        at += piece.as_ref().map_or(0, |b| b.len() as u64);
+        open = piece.is_ok();
+        open &= send.send(piece.map(Piece::Next)).await.is_ok();
         waker.wake_by_ref();
     }
     drop(send);
     waker.wake();
+}
+
+async fn block(
+    file: &FileInfo,
+    at: u64,
+    reader: &Reader,
+    send: &mpsc::Sender<Result<Piece, Failure>>,
+) -> Result<Bytes, Failure> {
+    let length = BLOCK_BYTES.min(usize::try_from(file.size - at).unwrap_or(BLOCK_BYTES));
+    let bytes = reader.retry(send, |files| files.read(&file.path, at, length)).await?;
+    if bytes.is_empty() {
+        let message = format!("{}: the file had {} bytes and now ends at byte {at}", file.path, file.size);
+        return Err(Failure::new(FailureKind::Source, message));
+    }
+    Ok(bytes)
 }

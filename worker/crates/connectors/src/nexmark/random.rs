@@ -1,5 +1,7 @@
 //! Random numbers that are a pure function of the event's number, the same on every machine.
 
+use crate::sequence::mix;
+
 /// What a random number is for: draws of one event for different things are independent.
 #[derive(Debug, Clone, Copy)]
 #[repr(u64)]
@@ -23,18 +25,10 @@ pub(super) enum Lane {
     Description,
 }
 
-/// 64 random bits for an event and a purpose: the finalizer of SplitMix64 (Sebastiano Vigna, public
-/// domain) over both.
+/// 64 random bits for an event and a purpose.
 #[inline]
 pub(super) fn draw(number: u64, lane: Lane) -> u64 {
     mix(number.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (lane as u64).wrapping_mul(0xd1b5_4a32_d192_ed03))
-}
-
-#[inline]
-fn mix(mut z: u64) -> u64 {
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 /// A number below `bound`, made of the upper half of the bits.

@@ -19,6 +19,15 @@ use weir_runtime::{Clock, SystemClock, Timestamp};
 /// Numbers are below this, so that times and products of numbers stay in range.
 pub(crate) const MAX_NUMBER: u64 = 1 << 53;
 
+/// Mixes 64 bits so that each of them depends on all: the finalizer of SplitMix64 (Sebastiano Vigna,
+/// public domain).
+#[inline]
+pub(crate) fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
 /// Makes rows of numbers.
 pub(crate) trait Generate: Send + Sync + 'static {
     /// The rows.
