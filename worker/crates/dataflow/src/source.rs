@@ -15,11 +15,15 @@ use crate::expression::Expression;
 pub enum Poll {
     /// Rows of one split, in the split's order.
     Batch {
-        /// Position of the split in [`Source::splits`].
+        /// Position of the split in what [`Source::snapshot`] returns.
         split: usize,
         /// Rows of the source's schema.
         rows: RecordBatch,
     },
+    /// The splits that are being read from now on, side by side: these hold the watermark back,
+    /// even before their first row; those that wait for their turn or ended do not. To be said
+    /// before the first batch and whenever the set changes.
+    Reading(Vec<usize>),
     /// Nothing now. The source calls the waker it was opened with when that changes (also from
     /// another thread); being asked earlier is harmless.
     Pending,
@@ -44,6 +48,7 @@ pub struct SplitState {
 /// - Nothing here blocks: I/O is done by tasks that the source spawned on [`OpenSource::io`].
 /// - `snapshot` returns *every* split of this subtask, idle and ended ones too, with the position
 ///   right after the last batch that `poll_batch` returned.
+/// - A split keeps its position in the list for as long as the subtask lives.
 /// - Rows that follow a restore are exactly those that would have followed the snapshot.
 pub trait Source: Send {
     /// Offers the next rows.
