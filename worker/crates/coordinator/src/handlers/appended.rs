@@ -1,0 +1,59 @@
+//! A record is durable, or another coordinator has taken over.
+
+use weir_checkpoint::{Body, StopReason};
+use weir_protocol::CheckpointId;
+
+use crate::event::{AppendOutcome, Exit};
+use crate::permit::Durable;
+use crate::state::{AfterCancel, Commits, Ending};
+use crate::step::Step;
+
+impl Step<'_> {
+    pub(crate) fn appended(&mut self, outcome: &AppendOutcome) {
+        let Some(body) = self.state.journal.appending.take() else {
+            return;
+        };
+        match outcome {
+            AppendOutcome::Durable(durable) => self.recorded(body, durable),
+            AppendOutcome::Fenced => self.end(Exit::Fenced),
+        }
+    }
+
+    fn recorded(&mut self, body: Body, durable: &Durable) {
+        self.state.journal.trouble = None;
+        match body {
+            Body::Checkpoint { .. } => self.complete_checkpoint(&body, durable),
+            Body::Committed { id } => self.commits_recorded(id),
+            Body::Drop { ids } => {
+                self.state.retained.retain(|kept| !ids.contains(&kept.id));
+                self.state.garbage.due = true;
+            }
+            Body::Stopped { id, .. } => self.stopped_recorded(id),
+            Body::Pin { id, .. } => self.set_pinned(id, true),
+            Body::Claim { .. } | Body::Unpin { .. } => {}
+        }
+    }
+
+    fn set_pinned(&mut self, id: CheckpointId, pinned: bool) {
+        let kept = self.state.retained.iter_mut().filter(|kept| kept.id == id);
+        kept.for_each(|kept| kept.pinned = pinned);
+    }
+
+    fn commits_recorded(&mut self, id: CheckpointId) {
+        if let Some(point) = self.state.point.as_mut().filter(|point| point.id == id) {
+            point.commits = Commits::Done;
+        }
+        if let Some(round) = self.state.committing.take_if(|round| round.id == id) {
+            self.commits_done(round);
+        }
+    }
+
+    fn stopped_recorded(&mut self, last: Option<CheckpointId>) {
+        let exit = match self.state.ending {
+            Some(Ending { reason: StopReason::Finished, .. }) => Exit::Finished { last },
+            Some(Ending { complete, .. }) => Exit::Stopped { last, complete },
+            None => return,
+        };
+        self.cancel(AfterCancel::Exit(exit));
+    }
+}

@@ -1,0 +1,45 @@
+//! What a coordinator is started with.
+
+use std::time::Duration;
+
+use weir_protocol::{JobConfig, JobGraph};
+
+/// Everything about the job and its limits that the decisions depend on. It never changes within
+/// an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// The job as its workers read it.
+    pub config: JobConfig,
+    /// The graph that the configuration plans to; checked.
+    pub graph: JobGraph,
+    /// Digest of the configuration, recorded in the claim.
+    pub spec: String,
+    /// What the first attempt of a job starts from, if not from nothing; recorded in the claim.
+    pub restore_from: Option<String>,
+    /// How many checkpoints and restarts the status remembers.
+    pub history: usize,
+    /// How long a worker may take to stop the subtasks of an execution before it counts as lost.
+    pub cancel_timeout: Duration,
+    /// How many checkpoints have to be given up before a `Drop` record is written for them.
+    pub drop_batch: usize,
+}
+
+impl Options {
+    /// The usual limits for a job.
+    pub fn new(config: JobConfig, graph: JobGraph, spec: impl Into<String>) -> Self {
+        Self {
+            config,
+            graph,
+            spec: spec.into(),
+            restore_from: None,
+            history: 20,
+            cancel_timeout: Duration::from_secs(60),
+            drop_batch: 8,
+        }
+    }
+
+    /// How many slots one execution takes: each holds one subtask of every vertex at most.
+    pub fn slots_needed(&self) -> u32 {
+        self.graph.vertices.iter().map(|v| v.parallelism).max().unwrap_or(0)
+    }
+}
