@@ -42,6 +42,6 @@ impl Coordinator {
     /// Runs the job until its end.
     pub async fn run(self) -> Exit {
         let _ = (self.state, self.shell.workers, self.status);
-        Exit::Fenced
+        Exit::Fenced(String::new())
     }
 }

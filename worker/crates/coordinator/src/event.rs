@@ -1,10 +1,8 @@
 //! What happens to a coordinator.
 
-use weir_checkpoint::{Counters, Restore};
-use weir_protocol::{Attempt, CheckpointId, Failure, FromWorker, ManifestRef, Stamp, SubtaskId, WorkerId};
+use weir_checkpoint::{Claimed, Durable};
+use weir_protocol::{CheckpointId, Failure, FromWorker, ManifestRef, Stamp, SubtaskId, WorkerId};
 use weir_runtime::Timestamp;
-
-use crate::permit::Durable;
 
 /// When an event is handled, and what is random about it. Decisions take both from here only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -87,34 +85,15 @@ pub enum Event {
 /// How a claim ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClaimOutcome {
-    /// This process is the coordinator.
+    /// This process is the coordinator: the claim is durable.
     Claimed(Box<Claimed>),
     /// The job has come to its end before; nothing was claimed.
     AlreadyFinished {
         /// Its last checkpoint.
         last: Option<CheckpointId>,
     },
-    /// Another coordinator won.
-    Fenced,
     /// The journal can't be claimed: unreadable, or of another job.
     Failed(Failure),
-}
-
-/// What a claim that is durable says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claimed {
-    /// The attempt that this process speaks for.
-    pub attempt: Attempt,
-    /// What it starts from.
-    pub restore: Restore,
-    /// Counters over the life of the job so far.
-    pub counters: Counters,
-    /// Checkpoints that exist, oldest first.
-    pub retained: Vec<Retained>,
-    /// The highest id that any record names.
-    pub last_id: CheckpointId,
-    /// Proof that the claim is durable.
-    pub durable: Durable,
 }
 
 /// A completed checkpoint that was not given up.
@@ -133,8 +112,8 @@ pub struct Retained {
 pub enum AppendOutcome {
     /// The record is in the journal, for good.
     Durable(Durable),
-    /// Another coordinator has taken over.
-    Fenced,
+    /// Another coordinator has taken over; how that was seen.
+    Fenced(String),
 }
 
 /// What a coordinator needs of a manifest that it restores.
@@ -177,6 +156,6 @@ pub enum Exit {
     },
     /// It failed for good.
     Failed(Failure),
-    /// Another coordinator has taken over.
-    Fenced,
+    /// Another coordinator has taken over; how that was seen.
+    Fenced(String),
 }

@@ -24,10 +24,10 @@ pub mod testing;
 
 pub use action::Action;
 pub use driver::{Coordinator, Shell};
-pub use event::{AppendOutcome, ClaimOutcome, Claimed, Event, Exit, Loaded, Moment, Retained, StopRequest};
+pub use event::{AppendOutcome, ClaimOutcome, Event, Exit, Loaded, Moment, Retained, StopRequest};
 pub use link::{LinkEvent, WorkerLink, Workers};
 pub use options::Options;
-pub use permit::{CommitPermit, Durable, Message};
+pub use permit::{CommitPermit, Message};
 pub use placement::place;
 pub use restart::RestartState;
 pub use retention::superseded;

@@ -1,22 +1,11 @@
 //! Proof-carrying values: a commit can only be told with a permit, and a permit only comes from a
 //! durable record.
 
-use weir_checkpoint::{Body, Restore};
+use weir_checkpoint::{Body, Durable, Restore};
 use weir_protocol::{
     CheckpointId, CheckpointKind, CheckpointMode, ManifestRef, SinkHandles, SubtaskId, ToWorker, WorkerId,
 };
 use weir_runtime::Timestamp;
-
-/// Proof that a record of this process is in the journal. Made by those who carry out the append.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Durable(());
-
-impl Durable {
-    /// Stands for an answer of the journal's machines: only code that holds one may call this.
-    pub fn attest() -> Self {
-        Self(())
-    }
-}
 
 /// The right to make a checkpoint's output visible.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -25,19 +14,13 @@ pub struct CommitPermit {
 }
 
 impl CommitPermit {
-    /// The permit that a durable record gives; `None` if the record is not of a checkpoint.
-    pub fn of_record(body: &Body, _durable: &Durable) -> Option<Self> {
-        match body {
-            Body::Checkpoint { id, .. } => Some(Self { id: *id }),
-            _ => None,
-        }
-    }
-
-    /// The permit for what a durable claim starts from; for a fresh job one for nothing (id 0).
-    pub fn of_claim(restore: &Restore, _durable: &Durable) -> Self {
-        match restore {
-            Restore::Captured { id, .. } => Self { id: *id },
-            Restore::Genesis { .. } => Self { id: CheckpointId(0) },
+    /// The permit that a durable record gives: a completed checkpoint's for that, a claim's for what
+    /// it captured (for nothing, id 0, in a fresh job). `None` if the record is of another kind.
+    pub fn of(durable: &Durable) -> Option<Self> {
+        let fresh = matches!(durable.record().body, Body::Claim { restore: Restore::Genesis { .. }, .. });
+        match durable.permits() {
+            Some((id, _)) => Some(Self { id }),
+            None => fresh.then_some(Self { id: CheckpointId(0) }),
         }
     }
 

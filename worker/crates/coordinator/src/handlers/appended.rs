@@ -1,10 +1,9 @@
 //! A record is durable, or another coordinator has taken over.
 
-use weir_checkpoint::{Body, StopReason};
+use weir_checkpoint::{Body, Durable, StopReason};
 use weir_protocol::CheckpointId;
 
 use crate::event::{AppendOutcome, Exit};
-use crate::permit::Durable;
 use crate::state::{AfterCancel, Commits, Ending};
 use crate::step::Step;
 
@@ -14,15 +13,17 @@ impl Step<'_> {
             return;
         };
         match outcome {
-            AppendOutcome::Durable(durable) => self.recorded(body, durable),
-            AppendOutcome::Fenced => self.end(Exit::Fenced),
+            AppendOutcome::Durable(durable) if durable.record().body == body => self.recorded(body, durable),
+            // Proof of another record proves nothing about ours.
+            AppendOutcome::Durable(_) => self.state.journal.appending = Some(body),
+            AppendOutcome::Fenced(by) => self.end(Exit::Fenced(by.clone())),
         }
     }
 
     fn recorded(&mut self, body: Body, durable: &Durable) {
         self.state.journal.trouble = None;
         match body {
-            Body::Checkpoint { .. } => self.complete_checkpoint(&body, durable),
+            Body::Checkpoint { .. } => self.complete_checkpoint(durable),
             Body::Committed { id } => self.commits_recorded(id),
             Body::Drop { ids } => {
                 self.state.retained.retain(|kept| !ids.contains(&kept.id));

@@ -1,17 +1,16 @@
 //! Checkpoints: trigger, store, record, commit, give up.
 
-use weir_checkpoint::Body;
+use weir_checkpoint::{Body, Durable, StopReason};
 use weir_protocol::{CheckpointId, CheckpointKind, Failure, SubtaskId};
 
 use crate::action::Action;
 use crate::checkpoint::{InFlight, Recording, Storing, assemble, new_objects, prepared};
 use crate::event::Retained;
-use crate::permit::{CommitPermit, Durable, Message};
+use crate::permit::{CommitPermit, Message};
 use crate::retention::superseded;
 use crate::state::{Commits, Committing, Ending, Phase, Point};
 use crate::status::{CheckpointState, CheckpointStatus};
 use crate::step::Step;
-use weir_checkpoint::StopReason;
 
 impl Step<'_> {
     /// Whether a checkpoint may begin now: one at a time, and not too soon after the last.
@@ -113,8 +112,8 @@ impl Step<'_> {
     }
 
     /// The record is durable: this is completion. Only now may sinks commit.
-    pub(crate) fn complete_checkpoint(&mut self, body: &Body, durable: &Durable) {
-        let Some(permit) = CommitPermit::of_record(body, durable) else {
+    pub(crate) fn complete_checkpoint(&mut self, durable: &Durable) {
+        let Some(permit) = CommitPermit::of(durable) else {
             return;
         };
         let Some(done) = self.state.recording.take_if(|recording| recording.id == permit.id()) else {

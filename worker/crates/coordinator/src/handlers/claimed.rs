@@ -1,9 +1,13 @@
 //! The journal was claimed, or could not be.
 
-use weir_checkpoint::Restore;
+use std::collections::BTreeSet;
+
+use weir_checkpoint::{Claimed, Restore, View};
+use weir_protocol::CheckpointId;
+use weir_runtime::Timestamp;
 
 use crate::action::Action;
-use crate::event::{ClaimOutcome, Claimed, Exit};
+use crate::event::{ClaimOutcome, Exit, Retained};
 use crate::permit::CommitPermit;
 use crate::state::{Commits, Phase, Point};
 use crate::step::Step;
@@ -16,23 +20,23 @@ impl Step<'_> {
         match outcome {
             ClaimOutcome::Claimed(claimed) => self.begin(*claimed),
             ClaimOutcome::AlreadyFinished { last } => self.end(Exit::AlreadyFinished { last }),
-            ClaimOutcome::Fenced => self.end(Exit::Fenced),
             ClaimOutcome::Failed(failure) => self.end(Exit::Failed(failure)),
         }
     }
 
     fn begin(&mut self, claimed: Claimed) {
-        let permit = CommitPermit::of_claim(&claimed.restore, &claimed.durable);
+        let Some(permit) = CommitPermit::of(&claimed.claim) else {
+            return;
+        };
         let state = &mut *self.state;
         state.attempt = claimed.attempt;
         state.counters = claimed.counters;
-        state.retained = claimed.retained;
-        state.last_id = claimed.last_id;
+        state.retained = retained(&claimed.view);
+        state.last_id = CheckpointId(claimed.view.next_checkpoint().0.saturating_sub(1));
         state.garbage.due = true;
         match claimed.restore {
             Restore::Genesis { .. } => state.phase = Phase::Waiting,
             Restore::Captured { id, manifest, commits, .. } => {
-                state.last_id = state.last_id.max(id);
                 state.restored = Some(id);
                 let commits = Commits::Unread { outstanding: commits };
                 state.point = Some(Point { id, manifest, permit: permit.clone(), commits });
@@ -49,4 +53,11 @@ impl Step<'_> {
             self.state.phase = Phase::Loading;
         }
     }
+}
+
+/// The completed checkpoints that were not given up, oldest first.
+fn retained(view: &View) -> Vec<Retained> {
+    let pinned: BTreeSet<CheckpointId> = view.pins().into_values().map(|(id, _)| id).collect();
+    let all = view.checkpoints().into_iter();
+    all.map(|c| Retained { id: c.id, at: Timestamp(c.at_us), pinned: pinned.contains(&c.id) }).collect()
 }

@@ -79,7 +79,7 @@ fn job_state(state: &State) -> JobState {
         Phase::Ended(Exit::Finished { .. } | Exit::AlreadyFinished { .. }) => JobState::Finished,
         Phase::Ended(Exit::Stopped { .. }) => JobState::Stopped,
         Phase::Ended(Exit::Failed(_)) => JobState::Failed,
-        Phase::Ended(Exit::Fenced) => JobState::Fenced,
+        Phase::Ended(Exit::Fenced(_)) => JobState::Fenced,
         Phase::Cancelling { then: AfterCancel::Exit(_), .. } => JobState::Stopping,
         _ if state.stopping || state.ending.is_some() => JobState::Stopping,
         Phase::Cancelling { .. } | Phase::BackingOff { .. } => JobState::Restarting,
@@ -111,6 +111,7 @@ fn detail(state: &State) -> Option<String> {
         }
         Phase::BackingOff { .. } => Some("waiting before the next try".to_owned()),
         Phase::Ended(Exit::Failed(failure)) => Some(failure.message.clone()),
+        Phase::Ended(Exit::Fenced(by)) => Some(format!("another coordinator has taken over: {by}")),
         Phase::Running { .. } | Phase::Ended(_) => None,
     }
 }
