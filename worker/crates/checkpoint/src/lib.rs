@@ -7,8 +7,9 @@
 mod frame;
 pub mod journal;
 pub mod layout;
-mod manifest;
+pub mod manifest;
 mod record;
+pub mod segment;
 pub mod store;
 
 pub use frame::CodecError;
