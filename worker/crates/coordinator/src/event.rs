@@ -107,13 +107,15 @@ pub struct Retained {
     pub pinned: bool,
 }
 
-/// How an append ended. There is no "failed": an unclear answer is resolved before this is said.
+/// How an append ended. An unclear answer of the store is resolved before this is said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AppendOutcome {
     /// The record is in the journal, for good.
     Durable(Durable),
     /// Another coordinator has taken over; how that was seen.
     Fenced(String),
+    /// It can't be written: the journal is damaged, or the record is too large. It never will be.
+    Failed(Failure),
 }
 
 /// What a coordinator needs of a manifest that it restores.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use weir_checkpoint::Start;
 use weir_protocol::{JobConfig, JobGraph};
 
 /// Everything about the job and its limits that the decisions depend on. It never changes within
@@ -14,8 +15,12 @@ pub struct Options {
     pub graph: JobGraph,
     /// Digest of the configuration, recorded in the claim.
     pub spec: String,
+    /// Where to start: usually to go on from the newest checkpoint.
+    pub start: Start,
     /// What the first attempt of a job starts from, if not from nothing; recorded in the claim.
     pub restore_from: Option<String>,
+    /// How long a claim puts up with a store that gives no clear answer; `None`: for ever.
+    pub claim_patience: Option<Duration>,
     /// How many checkpoints and restarts the status remembers.
     pub history: usize,
     /// How long a worker may take to stop the subtasks of an execution before it counts as lost.
@@ -31,7 +36,9 @@ impl Options {
             config,
             graph,
             spec: spec.into(),
+            start: Start::Continue,
             restore_from: None,
+            claim_patience: None,
             history: 20,
             cancel_timeout: Duration::from_secs(60),
             drop_batch: 8,

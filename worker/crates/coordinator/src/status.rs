@@ -78,6 +78,21 @@ pub enum JobState {
     Fenced,
 }
 
+impl JobState {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Starting,
+        Self::Restoring,
+        Self::Running,
+        Self::Restarting,
+        Self::Stopping,
+        Self::Finished,
+        Self::Stopped,
+        Self::Failed,
+        Self::Fenced,
+    ];
+}
+
 /// A worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -14,6 +14,7 @@ impl Step<'_> {
         };
         match outcome {
             AppendOutcome::Durable(durable) if durable.record().body == body => self.recorded(body, durable),
+            AppendOutcome::Failed(failure) => self.end(Exit::Failed(failure.clone())),
             // Proof of another record proves nothing about ours.
             AppendOutcome::Durable(_) => self.state.journal.appending = Some(body),
             AppendOutcome::Fenced(by) => self.end(Exit::Fenced(by.clone())),
