@@ -5,9 +5,11 @@
 //! block of state (`weir-state`).
 
 mod frame;
+pub mod gc;
 pub mod journal;
 pub mod layout;
 pub mod manifest;
+pub mod probe;
 mod record;
 pub mod segment;
 pub mod store;

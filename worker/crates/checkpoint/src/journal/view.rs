@@ -212,14 +212,20 @@ impl View {
         known.max().unwrap_or_default().next()
     }
 
-    /// Checkpoint number to the slot of its newest `Committed`.
-    fn committed(&self) -> BTreeMap<CheckpointId, Slot> {
+    /// What `Committed` records say, with their slots.
+    fn committed(&self) -> Vec<(CheckpointId, Slot)> {
         let committed = self.records.iter().filter_map(|r| match r.body {
             Body::Committed { id } => Some((id, r.slot)),
             _ => None,
         });
         committed.collect()
     }
+}
+
+/// Whether a record behind `slot` says that the checkpoint's commits are done. A commit covers every
+/// checkpoint up to its own.
+fn is_committed(committed: &[(CheckpointId, Slot)], id: CheckpointId, slot: Slot) -> bool {
+    committed.iter().any(|(upto, at)| *upto >= id && *at > slot)
 }
 
 /// What a claim captures of a completed checkpoint.
@@ -232,7 +238,7 @@ pub fn captured(checkpoint: Completed) -> Restore {
     }
 }
 
-fn completed(record: &Record, committed: &BTreeMap<CheckpointId, Slot>) -> Option<Completed> {
+fn completed(record: &Record, committed: &[(CheckpointId, Slot)]) -> Option<Completed> {
     let Body::Checkpoint { id, reason, manifest, commits, .. } = &record.body else { return None };
     Some(Completed {
         slot: record.slot,
@@ -241,15 +247,15 @@ fn completed(record: &Record, committed: &BTreeMap<CheckpointId, Slot>) -> Optio
         at_us: record.at_us,
         reason: *reason,
         manifest: manifest.clone(),
-        commits_due: *commits && !committed.contains_key(id),
+        commits_due: *commits && !is_committed(committed, *id, record.slot),
     })
 }
 
-fn still_due(restore: Restore, claim: Slot, committed: &BTreeMap<CheckpointId, Slot>) -> Restore {
+fn still_due(restore: Restore, claim: Slot, committed: &[(CheckpointId, Slot)]) -> Restore {
     match restore {
         Restore::Captured { slot, id, manifest, commits } => {
-            let since = committed.get(&id).is_some_and(|at| *at > claim);
-            Restore::Captured { slot, id, manifest, commits: commits && !since }
+            let commits = commits && !is_committed(committed, id, claim);
+            Restore::Captured { slot, id, manifest, commits }
         }
         genesis @ Restore::Genesis { .. } => genesis,
     }
