@@ -1,10 +1,10 @@
 //! What a coordinator wants done. The driver does it and reports back as an event.
 
-use weir_checkpoint::{Body, Manifest};
+use weir_checkpoint::Manifest;
 use weir_protocol::{CheckpointId, ManifestRef, ObjectRef, Stamp, WorkerId};
 use weir_runtime::Timestamp;
 
-use crate::event::Exit;
+use crate::event::{Entry, Exit};
 use crate::permit::Message;
 
 /// The closed set of what the driver can do.
@@ -36,7 +36,7 @@ pub enum Action {
         objects: Vec<ObjectRef>,
     },
     /// Append a record: [`Event::Appended`](crate::Event::Appended). Never given out again before that came.
-    Append(Body),
+    Append(Entry),
     /// Send [`Event::Timer`](crate::Event::Timer) at this time; replaces what was asked for before.
     SetTimer {
         /// When.

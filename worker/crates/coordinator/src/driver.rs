@@ -4,6 +4,7 @@
 //! Whatever changes the store runs in a task of its own that nothing cancels (F42); its answer comes
 //! back as an event.
 
+mod garbage;
 mod journal;
 mod stored;
 
@@ -110,7 +111,7 @@ impl Coordinator {
             Action::VerifyObjects { id, objects } => {
                 stored::verify(store, id, objects, patience, answers.clone());
             }
-            Action::Append(body) => records.append(body),
+            Action::Append(entry) => records.append(entry),
             Action::SetTimer { at } => self.timer = Some(at),
             Action::CollectGarbage => records.collect_garbage(),
             Action::Exit(exit) => return Some(exit),

@@ -1,6 +1,6 @@
 //! What happens to a coordinator.
 
-use weir_checkpoint::{Claimed, Durable};
+use weir_checkpoint::{Body, Claimed, Durable};
 use weir_protocol::{CheckpointId, Failure, FromWorker, ManifestRef, Stamp, SubtaskId, WorkerId};
 use weir_runtime::Timestamp;
 
@@ -73,13 +73,22 @@ pub enum Event {
     Stop(StopRequest),
     /// Garbage collection came to its end, or as far as it could.
     GarbageCollected {
-        /// How many objects were deleted.
-        deleted: u64,
+        /// Records that would let more be deleted.
+        proposed: Vec<Entry>,
         /// Why it could not go on.
         failure: Option<Failure>,
     },
     /// The store does not answer an append or a claim (it is tried again), or does so again.
     StoreTrouble(Option<Failure>),
+}
+
+/// Something to be written into the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Entry {
+    /// This.
+    Body(Body),
+    /// The claim once more, with what a claim would capture at that moment, so that the boundary can follow.
+    Renewal,
 }
 
 /// How a claim ended.

@@ -25,8 +25,8 @@ pub struct Options {
     pub history: usize,
     /// How long a worker may take to stop the subtasks of an execution before it counts as lost.
     pub cancel_timeout: Duration,
-    /// How many checkpoints have to be given up before a `Drop` record is written for them.
-    pub drop_batch: usize,
+    /// After how many completed checkpoints garbage is looked for.
+    pub garbage_every: u32,
 }
 
 impl Options {
@@ -41,7 +41,7 @@ impl Options {
             claim_patience: None,
             history: 20,
             cancel_timeout: Duration::from_secs(60),
-            drop_batch: 8,
+            garbage_every: 10,
         }
     }
 

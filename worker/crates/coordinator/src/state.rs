@@ -13,7 +13,7 @@ use weir_protocol::{
 use weir_runtime::Timestamp;
 
 use crate::checkpoint::{InFlight, Recording};
-use crate::event::{Exit, Retained};
+use crate::event::{Entry, Exit, Retained};
 use crate::options::Options;
 use crate::permit::CommitPermit;
 use crate::restart::RestartState;
@@ -179,9 +179,16 @@ pub(crate) struct Schedule {
 /// Records on their way into the journal: one at a time.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Journal {
-    pub(crate) appending: Option<Body>,
-    pub(crate) waiting: VecDeque<Body>,
+    pub(crate) appending: Option<Entry>,
+    pub(crate) waiting: VecDeque<Entry>,
     pub(crate) trouble: Option<Failure>,
+}
+
+impl Journal {
+    /// Puts a record at the end of the queue.
+    pub(crate) fn append(&mut self, body: Body) {
+        self.waiting.push_back(Entry::Body(body));
+    }
 }
 
 /// Where garbage collection stands.
@@ -189,6 +196,8 @@ pub(crate) struct Journal {
 pub(crate) struct Garbage {
     pub(crate) running: bool,
     pub(crate) due: bool,
+    /// Checkpoints that completed since the last time.
+    pub(crate) since: u32,
     pub(crate) trouble: Option<Failure>,
 }
 

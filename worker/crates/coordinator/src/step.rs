@@ -24,7 +24,7 @@ pub fn step(state: &mut State, event: Event, at: Moment) -> Vec<Action> {
         Event::ManifestLoaded { id, result } => step.manifest_loaded(id, result),
         Event::Timer => step.timer(),
         Event::Stop(request) => step.stop(request),
-        Event::GarbageCollected { failure, .. } => step.garbage_collected(failure),
+        Event::GarbageCollected { proposed, failure } => step.garbage_collected(proposed, failure),
         Event::StoreTrouble(trouble) => step.state.journal.trouble = trouble,
     }
     step.advance();

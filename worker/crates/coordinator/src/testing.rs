@@ -70,5 +70,5 @@ pub fn options(parallelism: u32) -> Options {
         restart: RestartStrategy::FixedDelay { attempts: 10, delay: second },
         on_unreadable: OnUnreadable::Stop,
     };
-    Options { drop_batch: 1, ..Options::new(config, graph(parallelism), "spec") }
+    Options { garbage_every: 1, ..Options::new(config, graph(parallelism), "spec") }
 }

@@ -5,29 +5,32 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use weir_checkpoint::journal::ClaimRefused;
 use weir_checkpoint::{
-    AppendError, Body, ClaimError, ClaimWanted, Journal, Store, StoreError, StoreErrorKind,
+    AppendError, ClaimError, ClaimWanted, Journal, Slot, Store, StoreError, StoreErrorKind,
 };
 use weir_protocol::{Failure, FailureKind};
 use weir_runtime::{Clock, Random};
 
+use super::garbage::Garbage;
 use super::stored::tell;
 use super::{Answers, Shell};
-use crate::event::{AppendOutcome, ClaimOutcome, Event};
+use crate::event::{AppendOutcome, ClaimOutcome, Entry, Event};
 use crate::options::Options;
 
 /// The way to the task.
 pub(super) struct Records(mpsc::UnboundedSender<Order>);
 
-enum Order {
-    Append(Body),
+pub(super) enum Order {
+    Append(Entry),
     CollectGarbage,
+    /// Slots up to this one are gone.
+    Boundary(Slot),
 }
 
 impl Records {
     /// At most one is under way.
-    pub(super) fn append(&self, body: Body) {
+    pub(super) fn append(&self, entry: Entry) {
         // The task is gone only after it has said so.
-        let _ = self.0.send(Order::Append(body));
+        let _ = self.0.send(Order::Append(entry));
     }
 
     pub(super) fn collect_garbage(&self) {
@@ -40,9 +43,11 @@ pub(super) fn start(shell: &Shell, options: Arc<Options>, answers: Answers) -> R
     let (sender, orders) = mpsc::unbounded_channel();
     let (store, clock, random) =
         (Arc::clone(&shell.store), Arc::clone(&shell.clock), Arc::clone(&shell.random));
+    // Weak: what garbage collection has to say must not keep the task alive.
+    let garbage = Garbage::new(shell, &options, sender.downgrade(), answers.clone());
     tokio::spawn(async move {
         if let Some(journal) = claim(store, clock, random, &options, &answers).await {
-            keep(journal, orders, answers).await;
+            keep(journal, orders, garbage, answers).await;
         }
     });
     Records(sender)
@@ -89,18 +94,25 @@ fn refused(error: ClaimError) -> ClaimOutcome {
     ClaimOutcome::Failed(Failure::new(kind, message))
 }
 
-async fn keep(mut journal: Journal, mut orders: mpsc::UnboundedReceiver<Order>, answers: Answers) {
+async fn keep(
+    mut journal: Journal,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+    mut garbage: Garbage,
+    answers: Answers,
+) {
     let troubles = tokio::spawn(watch_troubles(journal.troubles(), answers.clone()));
     while let Some(order) = orders.recv().await {
         match order {
-            Order::Append(body) => {
-                let outcome = match journal.append(body).await {
-                    Ok(durable) => AppendOutcome::Durable(durable),
-                    Err(error) => stopped(error),
+            Order::Append(entry) => {
+                let outcome = match entry {
+                    Entry::Body(body) => journal.append(body).await,
+                    Entry::Renewal => journal.renew_claim().await,
                 };
+                let outcome = outcome.map_or_else(stopped, AppendOutcome::Durable);
                 tell(&answers, Event::Appended(outcome));
             }
-            Order::CollectGarbage => collect(&mut journal, &answers),
+            Order::CollectGarbage => garbage.begin(journal.view().clone()),
+            Order::Boundary(slot) => journal.advance(slot),
         }
     }
     // It only reads; the journal's end ends it.
@@ -126,8 +138,4 @@ async fn watch_troubles(mut troubles: watch::Receiver<Option<StoreError>>, answe
         let failure = trouble.map(|message| Failure::new(FailureKind::Store, message));
         tell(&answers, Event::StoreTrouble(failure));
     }
-}
-
-fn collect(_journal: &mut Journal, answers: &Answers) {
-    tell(answers, Event::GarbageCollected { deleted: 0, failure: None });
 }

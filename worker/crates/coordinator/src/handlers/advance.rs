@@ -47,7 +47,7 @@ impl Step<'_> {
     /// Records the end of the job.
     pub(crate) fn finish(&mut self, ending: Ending) {
         let id = self.state.point.as_ref().map(|point| point.id);
-        self.state.journal.waiting.push_back(Body::Stopped { id, reason: ending.reason.clone() });
+        self.state.journal.append(Body::Stopped { id, reason: ending.reason.clone() });
         self.state.ending = Some(ending);
     }
 
@@ -86,10 +86,10 @@ impl Step<'_> {
 
     fn flush_journal(&mut self) {
         if self.state.journal.appending.is_none()
-            && let Some(body) = self.state.journal.waiting.pop_front()
+            && let Some(entry) = self.state.journal.waiting.pop_front()
         {
-            self.state.journal.appending = Some(body.clone());
-            self.out.push(Action::Append(body));
+            self.state.journal.appending = Some(entry.clone());
+            self.out.push(Action::Append(entry));
         }
     }
 

@@ -3,27 +3,27 @@
 use weir_checkpoint::{Body, Durable, StopReason};
 use weir_protocol::CheckpointId;
 
-use crate::event::{AppendOutcome, Exit};
+use crate::event::{AppendOutcome, Entry, Exit};
 use crate::state::{AfterCancel, Commits, Ending};
 use crate::step::Step;
 
 impl Step<'_> {
     pub(crate) fn appended(&mut self, outcome: &AppendOutcome) {
-        let Some(body) = self.state.journal.appending.take() else {
+        let Some(entry) = self.state.journal.appending.take() else {
             return;
         };
         match outcome {
-            AppendOutcome::Durable(durable) if durable.record().body == body => self.recorded(body, durable),
+            AppendOutcome::Durable(durable) if says(durable, &entry) => self.recorded(durable),
+            AppendOutcome::Fenced(by) => self.end(Exit::Fenced(by.clone())),
             AppendOutcome::Failed(failure) => self.end(Exit::Failed(failure.clone())),
             // Proof of another record proves nothing about ours.
-            AppendOutcome::Durable(_) => self.state.journal.appending = Some(body),
-            AppendOutcome::Fenced(by) => self.end(Exit::Fenced(by.clone())),
+            AppendOutcome::Durable(_) => self.state.journal.appending = Some(entry),
         }
     }
 
-    fn recorded(&mut self, body: Body, durable: &Durable) {
+    fn recorded(&mut self, durable: &Durable) {
         self.state.journal.trouble = None;
-        match body {
+        match durable.record().body.clone() {
             Body::Checkpoint { .. } => self.complete_checkpoint(durable),
             Body::Committed { id } => self.commits_recorded(id),
             Body::Drop { ids } => {
@@ -57,5 +57,13 @@ impl Step<'_> {
             None => return,
         };
         self.cancel(AfterCancel::Exit(exit));
+    }
+}
+
+/// Whether the durable record is the one that was given out.
+fn says(durable: &Durable, entry: &Entry) -> bool {
+    match entry {
+        Entry::Body(body) => durable.record().body == *body,
+        Entry::Renewal => matches!(durable.record().body, Body::Claim { .. }),
     }
 }

@@ -7,7 +7,6 @@ use crate::action::Action;
 use crate::checkpoint::{InFlight, Recording, Storing, assemble, new_objects, prepared};
 use crate::event::Retained;
 use crate::permit::{CommitPermit, Message};
-use crate::retention::superseded;
 use crate::state::{Commits, Committing, Ending, Phase, Point};
 use crate::status::{CheckpointState, CheckpointStatus};
 use crate::step::Step;
@@ -91,7 +90,7 @@ impl Step<'_> {
         };
         let mut counters = self.state.counters;
         counters.completed += 1;
-        self.state.journal.waiting.push_back(Body::Checkpoint {
+        self.state.journal.append(Body::Checkpoint {
             id: flight.id,
             reason: flight.reason,
             manifest: manifest.clone(),
@@ -180,7 +179,7 @@ impl Step<'_> {
             }
             Some(_) => {
                 self.plan_next(round.triggered);
-                self.give_up_old();
+                self.look_for_garbage();
             }
         }
     }
@@ -192,12 +191,13 @@ impl Step<'_> {
         schedule.periodic = triggered.after(config.interval).max(schedule.earliest);
     }
 
-    /// Gives up checkpoints that retention does not hold, a few at a time.
-    fn give_up_old(&mut self) {
-        let options = self.state.options.share();
-        let ids = superseded(&self.state.retained, &options.config.checkpoint, self.at.now);
-        if !ids.is_empty() && ids.len() >= options.drop_batch {
-            self.state.journal.waiting.push_back(Body::Drop { ids });
+    /// Every few checkpoints it is worth looking for garbage.
+    fn look_for_garbage(&mut self) {
+        let garbage = &mut self.state.garbage;
+        garbage.since += 1;
+        if garbage.since >= self.state.options.garbage_every {
+            garbage.since = 0;
+            garbage.due = true;
         }
     }
 

@@ -94,7 +94,7 @@ impl Step<'_> {
         };
         if round.missing.remove(&worker) && round.missing.is_empty() {
             round.trouble = None;
-            self.state.journal.waiting.push_back(Body::Committed { id });
+            self.state.journal.append(Body::Committed { id });
         }
     }
 
