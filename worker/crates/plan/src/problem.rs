@@ -38,6 +38,11 @@ impl Place {
         Self::at(start, u32::try_from(length).unwrap_or(1))
     }
 
+    /// This place, or the other one if this is the end of the text, which has none.
+    pub(crate) fn or(self, end: Self) -> Self {
+        if self.line == 1 && self.column == 1 && self.length == 0 { end } else { self }
+    }
+
     /// A place that ends with its line if its length is 0.
     fn at(start: Location, length: u32) -> Self {
         let number = |n: u64| u32::try_from(n).unwrap_or(u32::MAX).max(1);
