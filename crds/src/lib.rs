@@ -8,6 +8,7 @@
 
 mod config;
 pub mod limits;
+mod overrides;
 mod problem;
 mod settings;
 mod shape;
@@ -19,9 +20,10 @@ mod storage;
 mod text;
 
 pub use config::{Given, to_config};
+pub use overrides::{Override, read_override};
 pub use problem::{Place, Problem, nearest};
 pub use settings::Setting;
-pub use shape::{Shape, check_shape, schema};
+pub use shape::{API_VERSION, Shape, check_shape, field_path, schema};
 pub use spec::*;
 pub use status::*;
 pub use storage::check_storage_url;

@@ -32,7 +32,7 @@ pub const NAME: usize = 52;
 /// The longest SQL of a job, in bytes.
 pub const SQL: usize = 256 * 1024;
 /// The longest key prefix in a bucket, in bytes.
-pub const PREFIX: usize = 512;
+pub const PREFIX: usize = 256;
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);

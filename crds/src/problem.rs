@@ -9,6 +9,8 @@ pub enum Place {
     /// `spec.worker.labels["a.b/c"]`. The path of a field that should be there but is not names the
     /// missing field.
     Field(String),
+    /// The name of a field, where the name itself is wrong; by the path it would have.
+    Name(String),
     /// A place in the SQL of the job, counted from 1; columns count characters.
     Sql {
         /// The line.
@@ -28,7 +30,7 @@ impl Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Field(path) => f.write_str(path),
+            Self::Field(path) | Self::Name(path) => f.write_str(path),
             Self::Sql { line, column } => write!(f, "SQL line {line}, column {column}"),
         }
     }

@@ -306,7 +306,7 @@ impl Applied {
         let given = given.as_str().map_or_else(|| given.to_string(), str::to_owned);
         let other = self.origins.get(path).map_or(Place::field(format!("spec.{path}")), Setting::place);
         let from = match &other {
-            Place::Field(field) => format!("{field}: {given}"),
+            Place::Field(field) | Place::Name(field) => format!("{field}: {given}"),
             Place::Sql { line, .. } => format!("'{given}', set in line {line} of the SQL"),
         };
         let message = format!("'{}' differs from {from}: keep one of the two", setting.value);

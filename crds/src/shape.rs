@@ -12,10 +12,10 @@ use kube::CustomResourceExt;
 use serde_json::{Map, Value, json};
 
 use crate::problem::{did_you_mean, list};
-use crate::{Problem, StreamJob, limits};
+use crate::{Place, Problem, StreamJob, limits};
 
 /// The `apiVersion` of a manifest.
-pub(crate) const API_VERSION: &str = "weir.dev/v1alpha1";
+pub const API_VERSION: &str = "weir.dev/v1alpha1";
 
 static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
     let crd = serde_json::to_value(StreamJob::crd()).unwrap_or_default();
@@ -90,8 +90,8 @@ pub fn check_shape(manifest: &Value) -> Shape {
     Shape { job, problems: walk.problems, left_out: walk.left_out }
 }
 
-/// The path of a field of an object.
-pub(crate) fn field_path(parent: &str, key: &str) -> String {
+/// The path of a field of an object, as problems name it: `spec.sql`, `spec.worker.labels["a.b"]`.
+pub fn field_path(parent: &str, key: &str) -> String {
     let plain = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'));
     match (parent.is_empty(), plain) {
         (true, true) => key.to_owned(),
@@ -183,7 +183,9 @@ impl Walk {
             hint if hint.is_empty() => format!("; known are {}", list(known(), "and")),
             hint => hint,
         };
-        self.wrong(at, format!("{of} has no field {key:?}{hint}"));
+        let message = format!("{of} has no field {key:?}{hint}");
+        self.problems.push(Problem::new(Place::Name(at.to_owned()), message));
+        self.left_out.insert(at.to_owned());
     }
 
     fn array(&mut self, path: &str, value: &Value, schema: &Value) -> Option<Value> {

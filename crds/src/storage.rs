@@ -48,7 +48,7 @@ fn check_bucket(rest: &str) -> Result<(), String> {
     if prefix.len() > limits::PREFIX {
         return Err(format!("the prefix is too long: at most {} bytes", limits::PREFIX));
     }
-    check_segments(prefix, |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')).map_err(|what| {
+    check_segments(prefix, false, |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')).map_err(|what| {
         format!(
             "the prefix {prefix:?} {what}: use names of A-Z, a-z, 0-9, '.', '_' and '-' with one '/' between"
         )
@@ -62,7 +62,7 @@ fn check_folder(rest: &str) -> Result<(), String> {
     if path.trim_end_matches('/').is_empty() {
         return Err("the root folder can't be the storage: write file:///folder".to_owned());
     }
-    check_segments(path, |c| !c.is_control())
+    check_segments(path, true, |c| !c.is_control())
         .map_err(|what| format!("the folder {:?} {what}: write a plain absolute path", format!("/{path}")))
 }
 
@@ -74,8 +74,8 @@ fn check_memory(name: &str) -> Result<(), String> {
     Err(format!("{name:?} is not a name for memory://: 1 to 63 characters of A-Z, a-z, 0-9, '-' and '_'"))
 }
 
-/// Checks the names of a path; one '/' at its end is allowed.
-fn check_segments(path: &str, allowed: impl Fn(char) -> bool) -> Result<(), String> {
+/// Checks the names of a path, `hidden` ones with a dot in front by choice; one '/' at its end is allowed.
+fn check_segments(path: &str, hidden: bool, allowed: impl Fn(char) -> bool) -> Result<(), String> {
     let path = path.strip_suffix('/').unwrap_or(path);
     if path.is_empty() {
         return Ok(());
@@ -85,6 +85,9 @@ fn check_segments(path: &str, allowed: impl Fn(char) -> bool) -> Result<(), Stri
             "" => return Err("holds an empty name".to_owned()),
             "." | ".." => return Err(format!("holds {segment:?}")),
             _ => {}
+        }
+        if segment.starts_with('.') && !hidden {
+            return Err(format!("holds {segment:?}, which begins with a dot"));
         }
         if let Some(c) = segment.chars().find(|c| !allowed(*c)) {
             return Err(format!("holds the character {c:?}"));
@@ -153,6 +156,7 @@ mod tests {
             ("s3://-ab", "not the name of a bucket"),
             ("s3://bucket/a/../b", "holds \"..\""),
             ("s3://bucket/a//b", "holds an empty name"),
+            ("s3://bucket/.a", "begins with a dot"),
             ("s3://bucket/ä", "holds the character 'ä'"),
             ("s3://bucket/a?b=c", "holds the character '?'"),
             ("file://tmp/x", "three slashes"),
@@ -164,8 +168,8 @@ mod tests {
             let message = check_storage_url(url).expect_err(url);
             assert!(message.contains(why), "{url}: {message}");
         }
-        let long = format!("s3://bucket/{}", "x".repeat(513));
-        assert!(check_storage_url(&long).expect_err("too long").contains("at most 512 bytes"));
+        let long = format!("s3://bucket/{}", "x".repeat(257));
+        assert!(check_storage_url(&long).expect_err("too long").contains("at most 256 bytes"));
     }
 
     #[test]

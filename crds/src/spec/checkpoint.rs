@@ -95,6 +95,7 @@ pub struct SecretRef {
 
 /// What checkpoints promise.
 #[derive(JsonSchema, Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[schemars(transform = super::the_field_describes)]
 pub enum Mode {
     /// Inputs are aligned at barriers: state reflects every row once.
     #[default]
@@ -176,6 +177,7 @@ pub struct RestartSpec {
 
 /// How a failed execution is followed by another.
 #[derive(JsonSchema, Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[schemars(transform = super::the_field_describes)]
 pub enum Strategy {
     /// Not at all: the job fails.
     None,
@@ -199,6 +201,7 @@ pub struct RecoverySpec {
 
 /// What follows when the newest completed checkpoint can't be read.
 #[derive(JsonSchema, Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[schemars(transform = super::the_field_describes)]
 pub enum OnUnreadable {
     /// Stop and try again, with the condition `StateUnreadable`; never a silent step back.
     #[default]

@@ -15,6 +15,7 @@ pub struct UpgradeSpec {
 
 /// What a changed job starts from.
 #[derive(JsonSchema, Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[schemars(transform = super::the_field_describes)]
 pub enum UpgradeMode {
     /// A snapshot taken for the upgrade: nothing is replayed.
     #[default]
@@ -64,6 +65,7 @@ pub struct DeletionSpec {
 
 /// Whether a last snapshot is taken when a job is deleted.
 #[derive(JsonSchema, Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[schemars(transform = super::the_field_describes)]
 pub enum DeletionSnapshot {
     /// Tried until the deadline.
     #[default]

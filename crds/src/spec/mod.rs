@@ -136,6 +136,11 @@ pub struct StreamJobSpec {
     pub deletion: Option<DeletionSpec>,
 }
 
+/// In the schema an enum is described by the field that holds it, not by its type.
+fn the_field_describes(schema: &mut schemars::Schema) {
+    schema.remove("description");
+}
+
 /// The statements of a job, kept elsewhere.
 #[derive(KubeSchema, Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -174,6 +179,7 @@ pub struct StateSpec {
 
 /// Where working state is held.
 #[derive(JsonSchema, Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[schemars(transform = the_field_describes)]
 pub enum Backend {
     /// Hash tables in the memory of the workers.
     #[default]

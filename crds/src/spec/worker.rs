@@ -83,6 +83,7 @@ pub struct WorkerSpec {
 
 /// When an image is pulled.
 #[derive(JsonSchema, Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[schemars(transform = super::the_field_describes)]
 pub enum PullPolicy {
     /// At every start.
     Always,
