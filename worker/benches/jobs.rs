@@ -1,0 +1,156 @@
+//! Whole jobs, measured from outside: `cargo bench -p weir --bench jobs [-- FILTER] [--runs N]`.
+//!
+//! Prints one JSON object per case and one per pair (the ratio of medians of checkpoints every second to
+//! none, runs taken in turn). Rates are rows of the source per second of the whole process, start included.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{UsageWho, getrusage};
+use serde_json::json;
+
+/// A job to measure.
+struct Case {
+    name: String,
+    rows: u64,
+    sql: String,
+    parallelism: u32,
+}
+
+/// One run.
+struct Run {
+    wall: f64,
+    cpu: f64,
+    resident_mib: f64,
+}
+
+const BIDS: &str = "CREATE TABLE nexmark (
+  event_type INT,
+  bid ROW<auction BIGINT, bidder BIGINT, price BIGINT, channel VARCHAR, url VARCHAR, `dateTime` TIMESTAMP(3), extra VARCHAR>
+) WITH ('connector' = 'nexmark', 'events.num' = 'ROWS');
+CREATE VIEW bid AS SELECT bid.auction AS auction, bid.bidder AS bidder, bid.price AS price, bid.`dateTime` AS `dateTime`
+  FROM nexmark WHERE event_type = 2;\n";
+
+const KEYS: &str = "CREATE TABLE keys (k BIGINT NOT NULL, ts TIMESTAMP(3) NOT NULL, WATERMARK FOR ts AS ts) WITH (
+  'connector' = 'datagen', 'rows-per-second' = '0', 'number-of-rows' = 'ROWS',
+  'fields.k.kind' = 'random', 'fields.k.min' = '0', 'fields.k.max' = 'KEYS',
+  'fields.ts.kind' = 'sequence', 'fields.ts.start' = '0', 'fields.ts.end' = '100000000000');\n";
+
+fn sink(columns: &str, query: &str) -> String {
+    format!("CREATE TABLE sink ({columns}) WITH ('connector' = 'blackhole');\nINSERT INTO sink {query};\n")
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let mut add = |name: &str, rows: u64, sql: String| {
+        for parallelism in [1, 2] {
+            let sql = sql.replace("ROWS", &rows.to_string());
+            cases.push(Case { name: format!("{name}/p{parallelism}"), rows, sql, parallelism });
+        }
+    };
+    let four = "auction BIGINT, bidder BIGINT, price BIGINT, `dateTime` TIMESTAMP(3)";
+    add("q0", 50_000_000, BIDS.to_owned() + &sink(four, "SELECT auction, bidder, price, `dateTime` FROM bid"));
+    let q1 = "auction BIGINT, bidder BIGINT, price DECIMAL(23, 3), `dateTime` TIMESTAMP(3)";
+    add("q1", 50_000_000, BIDS.to_owned() + &sink(q1, "SELECT auction, bidder, 0.908 * price, `dateTime` FROM bid"));
+    add(
+        "q2",
+        50_000_000,
+        BIDS.to_owned() + &sink("auction BIGINT, price BIGINT", "SELECT auction, price FROM bid WHERE MOD(auction, 123) = 0"),
+    );
+    for (label, keys, rows) in [("1k", 1_000_u64, 50_000_000_u64), ("1M", 1_000_000, 50_000_000), ("10M", 10_000_000, 50_000_000)] {
+        let source = KEYS.replace("KEYS", &(keys - 1).to_string());
+        let count = sink("k BIGINT, n BIGINT", "SELECT k, COUNT(*) FROM keys GROUP BY k");
+        add(&format!("count-{label}"), rows, source.clone() + &count);
+        let tumble = sink(
+            "k BIGINT, n BIGINT",
+            "SELECT k, COUNT(*) FROM TABLE(TUMBLE(TABLE keys, DESCRIPTOR(ts), INTERVAL '1000' SECOND)) GROUP BY window_start, window_end, k",
+        );
+        add(&format!("tumble-{label}"), rows, source + &tumble);
+    }
+    cases
+}
+
+fn children_cpu() -> f64 {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("the system counts");
+    [usage.user_time(), usage.system_time()].iter().map(|t| t.tv_sec() as f64 + t.tv_usec() as f64 / 1e6).sum()
+}
+
+/// Highest resident memory so far in MiB.
+fn resident(pid: u32) -> Option<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<f64>().ok()? / 1024.0)
+}
+
+fn run(case: &Case, interval: &str) -> Run {
+    let folder = tempfile::tempdir().expect("a folder for the job");
+    let manifest = folder.path().join("job.yaml");
+    std::fs::write(&manifest, manifest_of(case, interval, folder.path())).expect("the folder is writable");
+    let (cpu, start) = (children_cpu(), Instant::now());
+    let mut child = Command::new(env!("CARGO_BIN_EXE_weir"))
+        .args(["run", "--progress", "none", "--listen", "off"])
+        .arg(&manifest)
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("weir starts");
+    let mut resident_mib: f64 = 0.0;
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("the child is ours") {
+            break status;
+        }
+        resident_mib = resident_mib.max(resident(child.id()).unwrap_or(0.0));
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(status.success(), "{}: {status}", case.name);
+    Run { wall: start.elapsed().as_secs_f64(), cpu: children_cpu() - cpu, resident_mib }
+}
+
+fn manifest_of(case: &Case, interval: &str, folder: &Path) -> String {
+    let sql: String = case.sql.lines().map(|l| format!("    {l}\n")).collect();
+    format!(
+        "apiVersion: weir.dev/v1alpha1\nkind: StreamJob\nmetadata: {{ name: bench }}\nspec:\n  parallelism: {}\n  checkpoint:\n    storage: file://{}/state\n    interval: {interval}\n  sql: |\n{sql}",
+        case.parallelism,
+        folder.display()
+    )
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn main() {
+    let mut runs = 5;
+    let mut filter = String::new();
+    let mut args = std::env::args().skip(1).filter(|a| a != "--bench");
+    while let Some(arg) = args.next() {
+        if arg == "--runs" {
+            runs = args.next().and_then(|n| n.parse().ok()).expect("--runs takes a number");
+        } else {
+            filter = arg;
+        }
+    }
+    for case in cases().iter().filter(|c| c.name.contains(&filter)) {
+        let (mut without, mut every_second) = (Vec::new(), Vec::new());
+        for _ in 0..runs {
+            without.push(run(case, "1h"));
+            every_second.push(run(case, "1s"));
+        }
+        for (interval, runs) in [("none", &without), ("1s", &every_second)] {
+            let of = |f: fn(&Run) -> f64| median(runs.iter().map(f).collect());
+            let (wall, cpu) = (of(|r| r.wall), of(|r| r.cpu));
+            println!(
+                "{}",
+                json!({
+                    "case": case.name, "checkpoints": interval, "runs": runs.len(), "rows": case.rows,
+                    "mrows_per_second": (case.rows as f64 / wall / 1e4).round() / 100.0,
+                    "cpu_seconds_per_mrow": (cpu / case.rows as f64 * 1e10).round() / 1e4,
+                    "resident_mib": of(|r| r.resident_mib).round(),
+                })
+            );
+        }
+        let ratio = median(without.iter().zip(&every_second).map(|(a, b)| a.wall / b.wall).collect());
+        println!("{}", json!({ "case": case.name, "rate_with_checkpoints_to_without": (ratio * 1e3).round() / 1e3 }));
+    }
+}
