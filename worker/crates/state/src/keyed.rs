@@ -214,6 +214,11 @@ impl KeyedTable {
         Ok(())
     }
 
+    /// Makes a row that was touched a fresh one.
+    pub fn reset_row(&mut self, id: u32) {
+        self.reset(id);
+    }
+
     /// Takes a row out of the table.
     pub fn remove(&mut self, id: u32) {
         self.touch(id);
