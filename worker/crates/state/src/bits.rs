@@ -83,7 +83,10 @@ mod tests {
         bits.clear(64);
         bits.clear(100_000);
         assert_eq!(bits.count(), 3);
-        assert_eq!([bits.next(0), bits.next(1), bits.next(64), bits.next(200)], [Some(0), Some(63), Some(199), None]);
+        assert_eq!(
+            [bits.next(0), bits.next(1), bits.next(64), bits.next(200)],
+            [Some(0), Some(63), Some(199), None]
+        );
         let mut all = Bits::ones(130);
         assert_eq!(all.count(), 130);
         all.and_not(&bits);

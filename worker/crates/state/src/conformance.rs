@@ -6,15 +6,17 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, Decimal128Array, Float64Array, Int32Array, Int64Array, StringArray, StringViewArray};
+use arrow_array::{
+    ArrayRef, Decimal128Array, Float64Array, Int32Array, Int64Array, StringArray, StringViewArray,
+};
 use arrow_schema::DataType;
 use bytes::Bytes;
 use weir_protocol::{KeyGroupRange, key_group};
 use weir_runtime::{Random, SeededRandom};
 
 use crate::{
-    HASH_OF_NO_COLUMNS, KeyedTable, Keys, SlicedTable, StateTable, TableSpec, TimerTable, encode_part, hash_keys,
-    starts_base,
+    HASH_OF_NO_COLUMNS, KeyedTable, Keys, SlicedTable, StateTable, TableSpec, TimerTable, encode_part,
+    hash_keys, starts_base,
 };
 
 const MAX_PARALLELISM: u32 = 16;
@@ -54,7 +56,9 @@ impl Shape for Whole {
     fn columns(numbers: &[u64]) -> Vec<ArrayRef> {
         // Number 7 is NULL; number 0 is the value 0.
         let value = |n: &u64| (*n != 7).then_some((*n as i64 - 100).wrapping_mul(1 << 40));
-        vec![Arc::new(numbers.iter().map(|n| value(n).map(|v| if *n == 100 { 0 } else { v })).collect::<Int64Array>())]
+        vec![Arc::new(
+            numbers.iter().map(|n| value(n).map(|v| if *n == 100 { 0 } else { v })).collect::<Int64Array>(),
+        )]
     }
 }
 
@@ -84,9 +88,19 @@ impl Shape for Composite {
         let decimals = numbers.iter().map(|n| part(n, 25).map(i128::from)).collect::<Decimal128Array>();
         vec![
             Arc::new(numbers.iter().map(|n| part(n, 1).map(|v| -(v as i32))).collect::<Int32Array>()),
-            Arc::new(numbers.iter().map(|n| part(n, 5).map(|v| "x".repeat(v as usize - 1))).collect::<StringViewArray>()),
+            Arc::new(
+                numbers
+                    .iter()
+                    .map(|n| part(n, 5).map(|v| "x".repeat(v as usize - 1)))
+                    .collect::<StringViewArray>(),
+            ),
             Arc::new(decimals.with_precision_and_scale(20, 2).expect("allowed")),
-            Arc::new(numbers.iter().map(|n| Some(if *n >= 125 { *n as f64 } else { -0.0 })).collect::<Float64Array>()),
+            Arc::new(
+                numbers
+                    .iter()
+                    .map(|n| Some(if *n >= 125 { *n as f64 } else { -0.0 }))
+                    .collect::<Float64Array>(),
+            ),
         ]
     }
 }
@@ -381,7 +395,8 @@ impl<S: Subject> Run<S> {
             let mut subject = S::new();
             let mut mine = Vec::new();
             for (theirs, block) in old.iter().flatten().filter(|(theirs, _)| theirs.overlaps(range)) {
-                let both = KeyGroupRange { start: theirs.start.max(range.start), end: theirs.end.min(range.end) };
+                let both =
+                    KeyGroupRange { start: theirs.start.max(range.start), end: theirs.end.min(range.end) };
                 subject.table().restore(block, both).expect("restores");
                 mine.push((both, block.clone()));
             }
@@ -471,7 +486,8 @@ fn damaged_blocks_are_refused_by_name_and_never_panic() {
         let error = Keyed::<Texts>::new().0.restore(&bad, all).expect_err("is damaged").to_string();
         assert!(error.contains("\"t\""), "{error}");
     }
-    let mut other = KeyedTable::new(TableSpec { meaning: "other".to_owned(), ..spec::<Texts>() }, 1).expect("ok");
+    let mut other =
+        KeyedTable::new(TableSpec { meaning: "other".to_owned(), ..spec::<Texts>() }, 1).expect("ok");
     let error = other.restore(&block, all).expect_err("is another table's").to_string();
     assert!(error.contains("-> test") && error.contains("-> other"), "{error}");
 }

@@ -36,8 +36,11 @@ pub fn hash_keys(columns: &[ArrayRef], hashes: &mut Vec<u64>) -> Result<(), Stat
 /// Whether a column of this type can be part of a key.
 pub fn can_be_key(data_type: &DataType) -> bool {
     let mut none = Vec::new();
-    hash_column(arrow_array::new_empty_array(data_type).as_ref(), &mut Into { hashes: &mut none, first: true })
-        .is_ok()
+    hash_column(
+        arrow_array::new_empty_array(data_type).as_ref(),
+        &mut Into { hashes: &mut none, first: true },
+    )
+    .is_ok()
 }
 
 fn hash_column(array: &dyn Array, into: &mut Into<'_>) -> Result<(), StateError> {
@@ -164,8 +167,8 @@ mod tests {
     use std::sync::Arc;
 
     use arrow_array::{
-        BinaryArray, BooleanArray, Decimal128Array, Float32Array, Float64Array, Int8Array, Int32Array, Int64Array,
-        LargeStringArray, NullArray, StringArray, StringViewArray, TimestampMillisecondArray,
+        BinaryArray, BooleanArray, Decimal128Array, Float32Array, Float64Array, Int8Array, Int32Array,
+        Int64Array, LargeStringArray, NullArray, StringArray, StringViewArray, TimestampMillisecondArray,
     };
 
     use super::*;

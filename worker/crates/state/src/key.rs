@@ -109,7 +109,9 @@ impl Keys {
         self.long.clear();
         match &self.layout {
             KeyLayout::Word(declared) => {
-                let [column] = columns else { return Err(columns_differ(std::slice::from_ref(declared), columns)) };
+                let [column] = columns else {
+                    return Err(columns_differ(std::slice::from_ref(declared), columns));
+                };
                 if column.data_type() != declared {
                     return Err(columns_differ(std::slice::from_ref(declared), columns));
                 }
@@ -117,7 +119,9 @@ impl Keys {
                 self.nulls = column.nulls().filter(|n| n.null_count() > 0).cloned();
             }
             KeyLayout::Encoded(declared) => {
-                if declared.len() != columns.len() || declared.iter().zip(columns).any(|(d, c)| d != c.data_type()) {
+                if declared.len() != columns.len()
+                    || declared.iter().zip(columns).any(|(d, c)| d != c.data_type())
+                {
                     return Err(columns_differ(declared, columns));
                 }
                 let parts = columns.iter().map(|c| Part::new(c.as_ref())).collect::<Result<Vec<_>, _>>()?;
@@ -243,7 +247,9 @@ pub(crate) fn array_of_words(
 ) -> Result<ArrayRef, ArrowError> {
     let len = words.len();
     let buffer = match word_width(data_type) {
-        _ if *data_type == DataType::Boolean => BooleanBuffer::from_iter(words.iter().map(|w| *w != 0)).into_inner(),
+        _ if *data_type == DataType::Boolean => {
+            BooleanBuffer::from_iter(words.iter().map(|w| *w != 0)).into_inner()
+        }
         Some(1) => Buffer::from_vec(words.iter().map(|w| *w as u8).collect::<Vec<_>>()),
         Some(2) => Buffer::from_vec(words.iter().map(|w| *w as u16).collect::<Vec<_>>()),
         Some(4) => Buffer::from_vec(words.iter().map(|w| *w as u32).collect::<Vec<_>>()),
@@ -343,7 +349,8 @@ fn decode_column(data_type: &DataType, bytes: &[u8], cursors: &mut [usize]) -> R
     if let DataType::Decimal128(..) = data_type {
         let (values, nulls) = decode_fixed::<16>(bytes, cursors);
         let values: Vec<i128> = values.into_iter().map(i128::from_le_bytes).collect();
-        let data = ArrayData::builder(data_type.clone()).len(values.len()).add_buffer(Buffer::from_vec(values));
+        let data =
+            ArrayData::builder(data_type.clone()).len(values.len()).add_buffer(Buffer::from_vec(values));
         return Ok(make_array(data.nulls(nulls).build()?));
     }
     let words = |values: Vec<[u8; 8]>| values.into_iter().map(u64::from_le_bytes).collect();
@@ -372,7 +379,9 @@ fn decode_fixed<const N: usize>(bytes: &[u8], cursors: &mut [usize]) -> (Vec<[u8
 }
 
 fn decode_words(bytes: &[u8], cursors: &mut [usize], width: usize) -> (Vec<[u8; 8]>, Option<NullBuffer>) {
-    fn widen<const N: usize>((values, nulls): (Vec<[u8; N]>, Option<NullBuffer>)) -> (Vec<[u8; 8]>, Option<NullBuffer>) {
+    fn widen<const N: usize>(
+        (values, nulls): (Vec<[u8; N]>, Option<NullBuffer>),
+    ) -> (Vec<[u8; 8]>, Option<NullBuffer>) {
         let wide = |v: [u8; N]| {
             let mut word = [0; 8];
             word[..N].copy_from_slice(&v);

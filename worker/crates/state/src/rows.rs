@@ -103,7 +103,10 @@ mod tests {
                 assert_eq!(rows.push(), i);
                 let row = rows.get_mut(i);
                 assert!(row.iter().all(|w| *w == 0));
-                assert!(row.len() >= width && (width > LINE_WORDS || row.as_ptr() as usize % 64 + row.len() * 8 <= 64));
+                assert!(
+                    row.len() >= width
+                        && (width > LINE_WORDS || row.as_ptr() as usize % 64 + row.len() * 8 <= 64)
+                );
                 row.fill(u64::from(i));
             }
             assert!((0..200_000).all(|i| rows.get(i).iter().all(|w| *w == u64::from(i))));

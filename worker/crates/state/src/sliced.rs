@@ -186,9 +186,10 @@ impl SlicedTable {
             if mask.true_count() > 0 {
                 let rows = keep_rows(batch, &mask, &self.spec.name)?;
                 let columns: Vec<usize> = (1..rows.num_columns()).collect();
-                let rows = rows
-                    .project(&columns)
-                    .map_err(|e| StateError::Block { table: self.spec.name.clone(), reason: e.to_string() })?;
+                let rows = rows.project(&columns).map_err(|e| StateError::Block {
+                    table: self.spec.name.clone(),
+                    reason: e.to_string(),
+                })?;
                 self.slice_mut(name)?.restore_rows(&rows)?;
             }
         }
@@ -215,7 +216,8 @@ impl StateTable for SlicedTable {
         self.slices.values_mut().for_each(|table| table.freeze_rows(full));
         let dropped = std::mem::take(&mut self.dropped);
         let gone = if full { Vec::new() } else { dropped.iter().copied().collect() };
-        self.frozen = Some(Frozen { starts_base: full, gone, dropped, leaving: Vec::new(), cursor: i64::MIN });
+        self.frozen =
+            Some(Frozen { starts_base: full, gone, dropped, leaving: Vec::new(), cursor: i64::MIN });
     }
 
     fn sweep(&mut self, max_rows: usize) -> Option<Part> {

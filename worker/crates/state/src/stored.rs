@@ -55,10 +55,8 @@ pub(crate) fn stored_schema(
     fields.extend(columns("key", keys));
     fields.extend((0..words).map(|i| Field::new(format!("word{i}"), DataType::UInt64, false)));
     fields.extend(columns("value", vars));
-    let metadata = HashMap::from([
-        (TABLE.to_owned(), info.name.clone()),
-        (SCHEMA.to_owned(), info.schema.clone()),
-    ]);
+    let metadata =
+        HashMap::from([(TABLE.to_owned(), info.name.clone()), (SCHEMA.to_owned(), info.schema.clone())]);
     Arc::new(Schema::new_with_metadata(fields, metadata))
 }
 
@@ -69,13 +67,15 @@ pub(crate) fn stored_schema(
 pub fn encode_part(part: Part) -> Result<Bytes, StateError> {
     let schema = part.rows.schema();
     let table = schema.metadata().get(TABLE).cloned().unwrap_or_default();
-    let fail = |e: arrow_schema::ArrowError| StateError::Block { table: table.clone(), reason: e.to_string() };
+    let fail =
+        |e: arrow_schema::ArrowError| StateError::Block { table: table.clone(), reason: e.to_string() };
     let flags = if part.starts_base { STARTS_BASE } else { 0 };
     let mut block = Vec::with_capacity(HEADER + part.rows.get_array_memory_size() / 2);
     block.extend_from_slice(MAGIC);
     block.push(flags);
     block.extend_from_slice(&[0; 8]);
-    let options = IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME)).map_err(fail)?;
+    let options =
+        IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME)).map_err(fail)?;
     let mut writer = StreamWriter::try_new_with_options(&mut block, &schema, options).map_err(fail)?;
     writer.write(&part.rows).and_then(|()| writer.finish()).map_err(fail)?;
     drop(writer);
@@ -127,7 +127,8 @@ fn check(block: &[u8], table: &str) -> Result<u8, StateError> {
 pub(crate) fn decode_block(block: &[u8], expected: &SchemaRef) -> Result<Vec<RecordBatch>, StateError> {
     let table = expected.metadata().get(TABLE).cloned().unwrap_or_default();
     check(block, &table)?;
-    let fail = |e: arrow_schema::ArrowError| StateError::Block { table: table.clone(), reason: e.to_string() };
+    let fail =
+        |e: arrow_schema::ArrowError| StateError::Block { table: table.clone(), reason: e.to_string() };
     let reader = StreamReader::try_new(Cursor::new(&block[HEADER..]), None).map_err(fail)?;
     let schema = reader.schema();
     for key in [TABLE, SCHEMA] {
@@ -139,7 +140,8 @@ pub(crate) fn decode_block(block: &[u8], expected: &SchemaRef) -> Result<Vec<Rec
         }
     }
     if schema.fields() != expected.fields() {
-        let reason = format!("it has the columns {:?}, expected are {:?}", schema.fields(), expected.fields());
+        let reason =
+            format!("it has the columns {:?}, expected are {:?}", schema.fields(), expected.fields());
         return Err(StateError::Block { table, reason });
     }
     reader.collect::<Result<_, _>>().map_err(fail)

@@ -101,7 +101,8 @@ impl TimerTable {
 
     /// Puts the timers of the table in order again, after a restore.
     fn reorder(&mut self) -> Result<(), ArrowError> {
-        let ids: Vec<u32> = std::iter::successors(self.table.next_id(0), |id| self.table.next_id(id + 1)).collect();
+        let ids: Vec<u32> =
+            std::iter::successors(self.table.next_id(0), |id| self.table.next_id(id + 1)).collect();
         let times = self.table.keys_of(&ids)?;
         let times = times[0].as_primitive::<Int64Type>().values();
         self.order = times.iter().copied().zip(ids).collect();

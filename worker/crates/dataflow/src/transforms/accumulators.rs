@@ -113,7 +113,8 @@ impl Accumulators {
         });
         let decimal = matches!(input_type, Some(DataType::Decimal128(..)));
         let float = input_type.is_some_and(DataType::is_floating);
-        let text = input_type.is_some_and(|t| matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View));
+        let text = input_type
+            .is_some_and(|t| matches!(t, DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View));
         let max = call.function == Max;
         let (kind, words): (Kind, Vec<u64>) = match call.function {
             Count => (Kind::Count, vec![]),
@@ -159,7 +160,9 @@ impl Accumulators {
     /// What the words and values mean, for the schema of the state.
     pub(super) fn meaning(&self) -> String {
         let counter = |c: &Counter| format!("count[{}]", numbers(c.input, c.filter));
-        let call = |c: &Call| format!("{:?}[{}] {}", c.kind, numbers(c.input, self.counters[c.counter].filter), c.output);
+        let call = |c: &Call| {
+            format!("{:?}[{}] {}", c.kind, numbers(c.input, self.counters[c.counter].filter), c.output)
+        };
         let calls = self.calls.iter().filter(|c| c.kind != Kind::Count).map(call);
         self.counters.iter().map(counter).chain(calls).collect::<Vec<_>>().join(", ")
     }
@@ -224,7 +227,9 @@ impl Accumulators {
                     add_wide(&mut target[at..at + 2], wide(&source[at..]), 1, call)?;
                 }
                 Kind::Extreme(max) => keep_extreme(&mut target[at], source[at] as i64, max),
-                Kind::ExtremeDecimal(max) => keep_wide_extreme(&mut target[at..at + 2], wide(&source[at..]), max),
+                Kind::ExtremeDecimal(max) => {
+                    keep_wide_extreme(&mut target[at..at + 2], wide(&source[at..]), max)
+                }
                 Kind::ExtremeText(max) => {
                     if let Some(value) = from.var(from_id, at) {
                         keep_text(into, id, at, value, max)?;
@@ -297,7 +302,13 @@ fn ints(array: &ArrayRef) -> Result<Cow<'_, [i64]>, Failure> {
 fn floats(array: &ArrayRef) -> Cow<'_, [f64]> {
     match array.as_primitive_opt::<Float64Type>() {
         Some(values) => Cow::Borrowed(values.values()),
-        None => array.as_primitive::<Float32Type>().values().iter().map(|v| f64::from(*v)).collect::<Vec<_>>().into(),
+        None => array
+            .as_primitive::<Float32Type>()
+            .values()
+            .iter()
+            .map(|v| f64::from(*v))
+            .collect::<Vec<_>>()
+            .into(),
     }
 }
 
@@ -380,7 +391,9 @@ impl Call {
                 }
             }
             (Kind::SumFloat | Kind::AvgFloat, Column::Float(values)) => {
-                each(ids, weights, |id, i, sign| add_float(&mut table.row_mut(id)[at], values[start + i], sign));
+                each(ids, weights, |id, i, sign| {
+                    add_float(&mut table.row_mut(id)[at], values[start + i], sign)
+                });
             }
             (Kind::SumDecimal | Kind::AvgDecimal, Column::Wide(values)) => {
                 each(ids, weights, |id, i, sign| {
@@ -389,7 +402,9 @@ impl Call {
                 });
             }
             (Kind::Extreme(max), Column::Int(values)) => {
-                each(ids, weights, |id, i, _| keep_extreme(&mut table.row_mut(id)[at], values[start + i], max));
+                each(ids, weights, |id, i, _| {
+                    keep_extreme(&mut table.row_mut(id)[at], values[start + i], max)
+                });
             }
             (Kind::ExtremeDecimal(max), Column::Wide(values)) => each(ids, weights, |id, i, _| {
                 keep_wide_extreme(&mut table.row_mut(id)[at..at + 2], values[start + i], max);
@@ -450,7 +465,9 @@ fn keep_wide_extreme(kept: &mut [u64], value: i128, max: bool) {
 fn keep_text(table: &mut KeyedTable, id: u32, var: usize, value: &[u8], max: bool) -> Result<(), Failure> {
     let better = table.var(id, var).is_none_or(|old| if max { value > old } else { value < old });
     if better {
-        table.set_var(id, var, Some(value)).map_err(|e| Failure::new(FailureKind::Expression, e.to_string()))?;
+        table
+            .set_var(id, var, Some(value))
+            .map_err(|e| Failure::new(FailureKind::Expression, e.to_string()))?;
     }
     Ok(())
 }

@@ -68,9 +68,12 @@ impl Plan {
         let keys = key_types(&spec)?;
         let fields = spec.output_schema.fields();
         let outputs = keys.iter().chain(spec.calls.iter().map(|c| &c.output));
-        if fields.len() != keys.len() + spec.calls.len() || fields.iter().zip(outputs).any(|(f, t)| f.data_type() != t)
+        if fields.len() != keys.len() + spec.calls.len()
+            || fields.iter().zip(outputs).any(|(f, t)| f.data_type() != t)
         {
-            return Err(config(format!("the columns {fields:?} are not the keys and results of the aggregation")));
+            return Err(config(format!(
+                "the columns {fields:?} are not the keys and results of the aggregation"
+            )));
         }
         let mut words = acc.fresh.clone();
         let ttl = spec.ttl.map(|after| (words.len(), i64::try_from(after.as_millis()).unwrap_or(i64::MAX)));
@@ -177,7 +180,8 @@ impl Aggregate {
             let before = self.touched.old.words(acc, at)[LIVE] != 0;
             let after = self.table.row(*id)[LIVE] != 0;
             if before && (!after || self.plan.spec.update_before) {
-                let unchanged = after && self.plan.ttl.is_none() && acc.same(&self.touched.old, at, &self.table, *id);
+                let unchanged =
+                    after && self.plan.ttl.is_none() && acc.same(&self.touched.old, at, &self.table, *id);
                 if unchanged {
                     continue;
                 }

@@ -1,8 +1,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use arrow_array::{BooleanArray, Decimal128Array, Float64Array, Int32Array, Int64Array, StringArray};
 use arrow_array::{ArrayRef, Date32Array};
+use arrow_array::{BooleanArray, Decimal128Array, Float64Array, Int32Array, Int64Array, StringArray};
 use arrow_schema::{Field, Schema, SchemaRef};
 use weir_runtime::SeededRandom;
 
@@ -25,7 +25,11 @@ fn input_schema() -> SchemaRef {
     ]))
 }
 
-fn spec(keys: &[usize], calls: &[(AggregateFunction, Option<usize>, Option<usize>)], retracting: bool) -> AggregateSpec {
+fn spec(
+    keys: &[usize],
+    calls: &[(AggregateFunction, Option<usize>, Option<usize>)],
+    retracting: bool,
+) -> AggregateSpec {
     let input_schema = input_schema();
     let calls: Vec<AggregateCall> = calls
         .iter()
@@ -91,7 +95,13 @@ fn number(value: Option<i128>) -> String {
 fn decimal(value: Option<i128>, scale: u32) -> String {
     value.map_or_else(String::new, |v| {
         let (power, size) = (10_u128.pow(scale), v.unsigned_abs());
-        format!("{}{}.{:0width$}", if v < 0 { "-" } else { "" }, size / power, size % power, width = scale as usize)
+        format!(
+            "{}{}.{:0width$}",
+            if v < 0 { "-" } else { "" },
+            size / power,
+            size % power,
+            width = scale as usize
+        )
     })
 }
 
@@ -184,7 +194,8 @@ fn like_the_reference(random: &SeededRandom, keyed: bool, retracting: bool) {
                 for _ in 0..below(random, 900) + 1 {
                     if retracting && !rows.is_empty() && below(random, 2) == 0 {
                         let gone = rows.swap_remove(below(random, rows.len() as u64) as usize);
-                        let kind = if below(random, 2) == 0 { RowKind::Delete } else { RowKind::UpdateBefore };
+                        let kind =
+                            if below(random, 2) == 0 { RowKind::Delete } else { RowKind::UpdateBefore };
                         batch.push((kind, gone));
                     } else {
                         let row = random_row(random, many);
@@ -245,12 +256,14 @@ fn the_changelog_is_flinks_once_per_key_and_batch() {
     assert_eq!(run(upsert, batches), ["+I 1,2,11", "+I 2,1,7", "-D 2,1,7", "+U 1,3,12"]);
 }
 
-
 #[test]
 fn nothing_goes_out_when_no_result_changed() {
     let insert = |i| (RowKind::Insert, row(1, i));
     let max = spec(&[0], &[(Max, Some(1), None), (Avg, Some(1), None)], false);
-    assert_eq!(run(max, &[&[insert(5)], &[insert(5)], &[insert(4), insert(6)]]), ["+I 1,5,5", "-U 1,5,5", "+U 1,6,5"]);
+    assert_eq!(
+        run(max, &[&[insert(5)], &[insert(5)], &[insert(4), insert(6)]]),
+        ["+I 1,5,5", "-U 1,5,5", "+U 1,6,5"]
+    );
     let distinct = spec(&[0], &[], false);
     assert_eq!(run(distinct, &[&[insert(5)], &[insert(6)]]), ["+I 1"]);
 }
@@ -279,7 +292,8 @@ fn what_cannot_be_computed_is_refused_before_it_starts() {
 
 #[test]
 fn a_group_that_is_not_touched_for_its_time_to_live_is_forgotten() {
-    let spec = AggregateSpec { ttl: Some(Duration::from_millis(100)), ..spec(&[0], &[(Count, None, None)], false) };
+    let spec =
+        AggregateSpec { ttl: Some(Duration::from_millis(100)), ..spec(&[0], &[(Count, None, None)], false) };
     let mut subtasks = Subtasks::new(Aggregate::factory(spec).expect("allowed"), &[0]);
     for (now, k) in [(1_000, 1), (1_050, 2), (1_100, 1), (1_160, 2), (1_300, 1)] {
         subtasks.tick(now);

@@ -42,8 +42,11 @@ impl Emit for Out {
 /// The rows of a batch as text; NULL is empty.
 pub(super) fn texts(rows: &RecordBatch) -> Vec<Vec<String>> {
     let options = FormatOptions::default();
-    let columns: Vec<_> =
-        rows.columns().iter().map(|c| ArrayFormatter::try_new(c.as_ref(), &options).expect("prints")).collect();
+    let columns: Vec<_> = rows
+        .columns()
+        .iter()
+        .map(|c| ArrayFormatter::try_new(c.as_ref(), &options).expect("prints"))
+        .collect();
     (0..rows.num_rows()).map(|i| columns.iter().map(|c| c.value(i).to_string()).collect()).collect()
 }
 
@@ -55,7 +58,9 @@ pub(super) fn apply(rows: &[(RowKind, Vec<String>)]) -> Vec<Vec<String>> {
             table.push(row.clone());
         } else {
             let at = table.iter().position(|r| r == row);
-            table.swap_remove(at.unwrap_or_else(|| panic!("{} of a row that is not there: {row:?}", kind.short())));
+            table.swap_remove(
+                at.unwrap_or_else(|| panic!("{} of a row that is not there: {row:?}", kind.short())),
+            );
         }
     }
     table.sort();
@@ -98,7 +103,8 @@ impl Subtasks {
             let mut transform = self.factory.create(context).expect("is created");
             let mut mine = Vec::new();
             for (theirs, block) in old.iter().flatten().filter(|(theirs, _)| theirs.overlaps(range)) {
-                let both = KeyGroupRange { start: theirs.start.max(range.start), end: theirs.end.min(range.end) };
+                let both =
+                    KeyGroupRange { start: theirs.start.max(range.start), end: theirs.end.min(range.end) };
                 transform.tables()[0].restore(block, both).expect("restores");
                 mine.push((both, block.clone()));
             }

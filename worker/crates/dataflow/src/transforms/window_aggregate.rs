@@ -63,7 +63,9 @@ impl Plan {
     fn new(spec: AggregateSpec, window: WindowSpec) -> Result<Self, Failure> {
         let config = |message: &str| Failure::new(FailureKind::Config, message);
         if spec.retracting {
-            return Err(config("a window aggregation takes rows that are only added, not updated or deleted ones"));
+            return Err(config(
+                "a window aggregation takes rows that are only added, not updated or deleted ones",
+            ));
         }
         if spec.ttl.is_some() {
             return Err(config("a window aggregation has no time to live: its windows end by the watermark"));
@@ -232,7 +234,8 @@ impl Firing {
         let mut values = Values::default();
         ids.iter().for_each(|id| values.push(&plan.acc, table, *id));
         let schema = &plan.spec.output_schema;
-        let time = |ms: i64, i: usize| timestamps(vec![ms; ids.len()], schema.field(i).data_type()).map_err(bug);
+        let time =
+            |ms: i64, i: usize| timestamps(vec![ms; ids.len()], schema.field(i).data_type()).map_err(bug);
         let mut columns = Vec::with_capacity(plan.window.output.len());
         for (i, output) in plan.window.output.iter().enumerate() {
             columns.push(match output {
@@ -310,8 +313,12 @@ impl Transform for WindowAggregate {
 
     /// The position is the lowest of the subtasks that had key groups of this one.
     fn restore_list(&mut self, name: &str, values: Vec<Vec<u8>>) -> Result<(), Failure> {
-        let unreadable =
-            || Failure::new(FailureKind::StateUnreadable, format!("window aggregation: the list {name:?} is not its own"));
+        let unreadable = || {
+            Failure::new(
+                FailureKind::StateUnreadable,
+                format!("window aggregation: the list {name:?} is not its own"),
+            )
+        };
         if name != POSITION {
             return Err(unreadable());
         }

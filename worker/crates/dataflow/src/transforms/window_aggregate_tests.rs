@@ -198,7 +198,9 @@ fn fired(subtasks: &Subtasks) -> Vec<String> {
 fn windows_go_out_by_their_ends_and_before_the_watermark() {
     let (spec, window) = specs(Window::Hop(Hop::new(10, 5, 0).expect("allowed")), false);
     let mut subtasks = Subtasks::new(WindowAggregate::factory(spec, window).expect("allowed"), &[]);
-    subtasks.process(&chunk(&[(None, Some(1), 12), (None, Some(2), -1), (None, Some(3), 7)])).expect("goes on");
+    subtasks
+        .process(&chunk(&[(None, Some(1), 12), (None, Some(2), -1), (None, Some(3), 7)]))
+        .expect("goes on");
     subtasks.watermark(Watermark(8));
     let of = |count: i64, sum: i64, min: i64, start: i64| {
         let times = [start, start + 10, start + 9].map(time_text).join(",");

@@ -16,7 +16,9 @@ fn schemas() -> (SchemaRef, SchemaRef) {
 
 fn batch(schema: &SchemaRef, columns: &[Vec<i64>]) -> RecordBatch {
     let mut arrays: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(columns[0].clone()))];
-    arrays.extend(columns[1..].iter().map(|c| Arc::new(TimestampMillisecondArray::from(c.clone())) as ArrayRef));
+    arrays.extend(
+        columns[1..].iter().map(|c| Arc::new(TimestampMillisecondArray::from(c.clone())) as ArrayRef),
+    );
     RecordBatch::try_new(schema.clone(), arrays).expect("fits")
 }
 
@@ -27,7 +29,9 @@ fn every_row_goes_to_all_its_windows_with_its_kind() {
         let window = if below(random, 2) == 0 {
             Window::Tumble(Tumble::new(below(random, 9) as i64 + 1, 0).expect("allowed"))
         } else {
-            Window::Hop(Hop::new(below(random, 400) as i64 + 1, below(random, 9) as i64 + 1, 0).expect("allowed"))
+            Window::Hop(
+                Hop::new(below(random, 400) as i64 + 1, below(random, 9) as i64 + 1, 0).expect("allowed"),
+            )
         };
         let count = below(random, 500) as i64 + 1;
         let times: Vec<i64> = (0..count).map(|_| below(random, 1_000) as i64 - 500).collect();
@@ -37,9 +41,13 @@ fn every_row_goes_to_all_its_windows_with_its_kind() {
         for (v, time) in times.iter().enumerate() {
             for start in -1_000..1_000 {
                 if start % window.slide() == 0 && start <= *time && *time < start + window.size() {
-                    for (column, value) in
-                        expected.iter_mut().zip([v as i64, *time, start, start + window.size(), start + window.size() - 1])
-                    {
+                    for (column, value) in expected.iter_mut().zip([
+                        v as i64,
+                        *time,
+                        start,
+                        start + window.size(),
+                        start + window.size() - 1,
+                    ]) {
                         column.push(value);
                     }
                     expected_kinds.push(RowKind::from_byte(kinds[v]).expect("a kind"));

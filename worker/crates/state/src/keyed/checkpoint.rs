@@ -263,7 +263,11 @@ pub(crate) fn in_range(
     Ok(hashes.iter().map(|h| Some(inside(h))).collect())
 }
 
-pub(crate) fn keep_rows(batch: &RecordBatch, mask: &BooleanArray, table: &str) -> Result<RecordBatch, StateError> {
+pub(crate) fn keep_rows(
+    batch: &RecordBatch,
+    mask: &BooleanArray,
+    table: &str,
+) -> Result<RecordBatch, StateError> {
     filter_record_batch(batch, mask)
         .map_err(|e| StateError::Block { table: table.to_owned(), reason: e.to_string() })
 }

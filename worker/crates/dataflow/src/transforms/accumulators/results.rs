@@ -113,7 +113,9 @@ impl Accumulators {
                 let values = values.collect::<Result<PrimitiveArray<Decimal128Type>, _>>()?;
                 Arc::new(values.with_data_type(call.output.clone()))
             }
-            Kind::Extreme(_) => call.extremes(rows().map(|row| there(row).then(|| row[call.at] as i64))).map_err(bug)?,
+            Kind::Extreme(_) => {
+                call.extremes(rows().map(|row| there(row).then(|| row[call.at] as i64))).map_err(bug)?
+            }
             Kind::ExtremeText(_) => {
                 let texts = (0..values.len).map(|at| values.var(self, at, call.at));
                 let texts = texts.map(|t| t.map(std::str::from_utf8).transpose());
