@@ -185,7 +185,7 @@ fn candidate(segment: &[Slot], tag: u64, hash: u64) -> u32 {
     let mask = segment.len() - 1;
     let [first, second] = [hash as usize & mask, (hash as usize + 1) & mask].map(|at| segment[at]);
     let id = if first[0] == tag { first[1] } else { 0 };
-    row_id(if second[0] == tag { id | second[1] * u64::from(id == 0) } else { id })
+    row_id(if second[0] == tag { id | (second[1] * u64::from(id == 0)) } else { id })
 }
 
 /// An empty slot gives [`NO_ROW`].
