@@ -45,20 +45,18 @@ impl Index {
         self.segments.iter().map(|s| s.len() * size_of::<Slot>()).sum()
     }
 
-    /// The first slot that each hash leads to. One pass of loads that do not wait for each other,
-    /// so that the cache misses of a block of keys overlap.
+    /// Adds for each tag the row id that the first two slots it leads to hold for it, else
+    /// [`NO_ROW`]. One pass of loads that do not wait for each other and no branch that depends on
+    /// them, so that the cache misses of a block of keys overlap.
     #[inline]
-    pub(crate) fn first_slots(&self, hashes: &[u64], slots: &mut [Slot]) {
+    pub(crate) fn candidates(&self, tags: &[u64], hashes: &[u64], ids: &mut Vec<u32>) {
         if let [only] = self.segments.as_slice() {
-            let only: &[Slot] = only;
-            for (hash, slot) in hashes.iter().zip(slots) {
-                *slot = only[*hash as usize & (only.len() - 1)];
-            }
-            return;
-        }
-        for (hash, slot) in hashes.iter().zip(slots) {
-            let segment: &[Slot] = &self.segments[self.segment_of(*hash)];
-            *slot = segment[*hash as usize & (segment.len() - 1)];
+            ids.extend(tags.iter().zip(hashes).map(|(tag, hash)| candidate(only, *tag, *hash)));
+        } else {
+            ids.extend(tags.iter().zip(hashes).map(|(tag, hash)| {
+                let segment = &self.segments[self.segment_of(*hash)];
+                candidate(segment, *tag, *hash)
+            }));
         }
     }
 
@@ -179,8 +177,20 @@ impl Index {
     }
 }
 
+/// No row has this id.
+pub(crate) const NO_ROW: u32 = u32::MAX;
+
 #[inline]
-pub(crate) fn row_id(id: u64) -> u32 {
+fn candidate(segment: &[Slot], tag: u64, hash: u64) -> u32 {
+    let mask = segment.len() - 1;
+    let [first, second] = [hash as usize & mask, (hash as usize + 1) & mask].map(|at| segment[at]);
+    let id = if first[0] == tag { first[1] } else { 0 };
+    row_id(if second[0] == tag { id | (second[1] * u64::from(id == 0)) } else { id })
+}
+
+/// An empty slot gives [`NO_ROW`].
+#[inline]
+fn row_id(id: u64) -> u32 {
     (id as u32).wrapping_sub(1)
 }
 

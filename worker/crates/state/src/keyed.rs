@@ -11,7 +11,7 @@ use arrow_schema::{ArrowError, DataType, SchemaRef};
 use weir_protocol::StateTableInfo;
 
 use crate::bits::Bits;
-use crate::index::{Index, Slot, row_id};
+use crate::index::{Index, NO_ROW};
 use crate::key::{KeyLayout, Keys, decode_keys, long_handle, same_key, store_key};
 use crate::rows::Rows;
 use crate::slab::Slab;
@@ -214,6 +214,11 @@ impl KeyedTable {
         Ok(())
     }
 
+    /// Makes a row that was touched a fresh one.
+    pub fn reset_row(&mut self, id: u32) {
+        self.reset(id);
+    }
+
     /// Takes a row out of the table.
     pub fn remove(&mut self, id: u32) {
         self.touch(id);
@@ -277,26 +282,22 @@ impl KeyedTable {
     }
 
     fn look_up_block(&mut self, keys: &Keys, block: Range<usize>, ids: &mut Vec<u32>) {
-        let mut first: [Slot; BLOCK] = [[0; 2]; BLOCK];
-        let first = &mut first[..block.len()];
-        self.index.first_slots(&keys.hashes[block.clone()], first);
         let from = ids.len();
+        let hashes = &keys.hashes[block.clone()];
         match &self.layout {
             KeyLayout::Word(_) if keys.nulls.is_none() => {
-                for (at, [tag, id]) in block.zip(first) {
-                    let hit = *tag == keys.words[at] && *id != 0;
-                    ids.push(if hit { row_id(*id) } else { self.find_or_insert(keys, at) });
+                self.index.candidates(&keys.words[block.clone()], hashes, ids);
+                for (at, id) in block.zip(&mut ids[from..]).filter(|(_, id)| **id == NO_ROW) {
+                    *id = self.find_or_insert(keys, at);
                 }
             }
             KeyLayout::Word(_) => ids.extend(block.map(|at| self.find_or_insert(keys, at))),
             KeyLayout::Encoded(_) => {
                 // Candidates by hash; their rows, which hold the keys, are loaded together.
-                ids.extend(block.clone().zip(&mut *first).map(|(at, [tag, id])| {
-                    if *tag == keys.hashes[at] && *id != 0 { row_id(*id) } else { u32::MAX }
-                }));
+                self.index.candidates(hashes, hashes, ids);
                 self.load(&ids[from..]);
                 for (at, id) in block.zip(&mut ids[from..]) {
-                    let hit = *id != u32::MAX && same_key(self.rows.get(*id), keys.encoded(at), &self.slab);
+                    let hit = *id != NO_ROW && same_key(self.rows.get(*id), keys.encoded(at), &self.slab);
                     if !hit {
                         *id = self.find_or_insert(keys, at);
                     }
@@ -309,7 +310,7 @@ impl KeyedTable {
     #[inline]
     fn load(&self, ids: &[u32]) {
         if self.rows.len() * self.rows.row_bytes() > NEAR_BYTES {
-            let there = ids.iter().filter(|id| **id != u32::MAX);
+            let there = ids.iter().filter(|id| **id != NO_ROW);
             std::hint::black_box(there.fold(0, |all, id| all ^ self.rows.get(*id)[0]));
         }
     }
@@ -339,7 +340,6 @@ impl KeyedTable {
         }
     }
 
-    #[cold]
     #[inline(never)]
     fn find_or_insert(&mut self, keys: &Keys, at: usize) -> u32 {
         if let Some(id) = self.position(keys, at) {

@@ -213,3 +213,7 @@ impl TransformFactory for WindowAssign {
         Ok(Box::new(self.clone()))
     }
 }
+
+#[cfg(test)]
+#[path = "window_assign_tests.rs"]
+mod tests;
