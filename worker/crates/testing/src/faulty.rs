@@ -19,6 +19,8 @@ pub struct Faults {
     pub late: u32,
     /// A conditional write is sent twice (a retry on the way): the second answer counts.
     pub doubled: u32,
+    /// A read, listing or deletion is not done, and there is no clear answer.
+    pub unread: u32,
     /// The task gives way to others a few times before or after the operation.
     pub delayed: u32,
 }
@@ -26,7 +28,12 @@ pub struct Faults {
 impl Faults {
     /// Much of everything.
     pub fn many() -> Self {
-        Self { lost: 120, refused: 120, late: 60, doubled: 100, delayed: 300 }
+        Self { lost: 120, refused: 120, late: 60, doubled: 100, unread: 10, delayed: 300 }
+    }
+
+    /// Nothing works.
+    pub fn outage() -> Self {
+        Self { refused: 1000, unread: 1000, ..Self::default() }
     }
 }
 
@@ -145,10 +152,11 @@ impl FaultyStore {
         read: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         self.arrive().await;
-        match self.fault() {
-            Fault::Refused | Fault::Lost => self.unclear(operation, key, "503 by script"),
-            _ => read.await,
+        let unread = self.faults.lock().unwrap().unread;
+        if self.draw(1000) < u64::from(unread) {
+            return self.unclear(operation, key, "503 by script");
         }
+        read.await
     }
 
     async fn write<'a, T>(

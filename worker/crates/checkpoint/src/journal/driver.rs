@@ -14,7 +14,7 @@ use super::claim::{Claim, ClaimRefused, ClaimRequest, Claimed, Start};
 use super::view::View;
 use crate::frame::CodecError;
 use crate::layout;
-use crate::store::{Put, Store, StoreError};
+use crate::store::{Put, Store, StoreError, StoreFuture};
 use crate::{Body, Counters, Record, Restore, Slot};
 
 /// Records that are read at a time.
@@ -264,10 +264,12 @@ async fn create(store: &dyn Store, key: &str, bytes: &Bytes) -> Result<Response,
 }
 
 async fn read_records(store: &dyn Store, slots: &[Slot]) -> Result<Vec<Option<Bytes>>, StoreError> {
-    let reads = slots.iter().map(|slot| {
+    // Boxed with their lifetime named, so that what waits for them can move between threads.
+    let read = |slot: &Slot| -> StoreFuture<'_, Option<Bytes>> {
         let key = layout::record(*slot);
-        async move { store.get(&key).await }
-    });
+        Box::pin(async move { store.get(&key).await })
+    };
+    let reads: Vec<_> = slots.iter().map(read).collect();
     stream::iter(reads).buffered(READ_AHEAD).try_collect().await
 }
 
