@@ -234,7 +234,7 @@ async fn rivals(seed: u64) {
 /// F42: an append whose future is dropped in the middle of an outage is settled by the next one.
 #[tokio::test(start_paused = true)]
 async fn f42_a_dropped_append_is_settled_before_the_next() {
-    for faults in [Faults { lost: 1000, ..Faults::default() }, Faults::outage()] {
+    for faults in [Faults { lost: 1000, unread: 1000, ..Faults::default() }, Faults::outage()] {
         let faulty = Arc::new(FaultyStore::new(memory(), 7, Faults::default()));
         let store: Arc<dyn Store> = faulty.clone();
         let (mut journal, _) = claim(&store, 1).await;
