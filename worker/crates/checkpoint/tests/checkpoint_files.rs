@@ -1,5 +1,13 @@
 //! Manifests and data objects: what is damaged is noticed and named, whatever the damage.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::expect_used,
+    reason = "a broken assumption ends the test"
+)]
+
 mod common;
 
 use std::sync::Arc;

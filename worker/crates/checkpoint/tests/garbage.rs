@@ -1,6 +1,14 @@
 //! Garbage collection over random lives of a job: nothing that is needed goes (G1, F7), what is garbage stays
 //! garbage (G2) and goes in the end (G3).
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::expect_used,
+    reason = "a broken assumption ends the test"
+)]
+
 mod common;
 
 use std::collections::{BTreeSet, VecDeque};

@@ -5,6 +5,14 @@
 //! `WEIR_SEEDS=100000 cargo test -p weir-checkpoint --test journal_simulation` runs more seeds, and
 //! `WEIR_SEED=17` replays one.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::expect_used,
+    reason = "a broken assumption ends the test"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;

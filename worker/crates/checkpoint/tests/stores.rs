@@ -1,5 +1,13 @@
 //! Every store passes one conformance suite and the probe; stores that lie are refused by the probe.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::expect_used,
+    reason = "a broken assumption ends the test"
+)]
+
 use std::sync::Arc;
 
 use weir_checkpoint::probe::{ProbeError, Promise, probe};

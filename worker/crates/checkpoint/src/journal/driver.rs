@@ -113,7 +113,6 @@ impl Journal {
             };
             if let Some(outcome) = outcome {
                 let claimed = outcome?;
-                drop(pauses);
                 let (attempt, view) = (claimed.attempt, claimed.view.clone());
                 let journal =
                     Self { store, clock, random, troubles, attempt, view, pending: None, end: None };
