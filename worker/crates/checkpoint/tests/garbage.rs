@@ -103,7 +103,7 @@ async fn act(life: &mut Life) {
         0..=3 => {
             let mut objects = life.base.clone();
             // Some old objects are given up, new ones come.
-            objects.retain(|_| life.random.next_u64() % 3 > 0);
+            objects.retain(|_| !life.random.next_u64().is_multiple_of(3));
             objects.push(object(store.as_ref(), &life.random, attempt, id, 2).await);
             complete(store.as_ref(), &life.random, &mut life.journal, id, objects.clone()).await;
             life.base = objects;

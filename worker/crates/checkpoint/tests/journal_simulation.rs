@@ -73,12 +73,12 @@ impl World {
         }
         self.records.insert(slot, bytes.clone());
         if slot > self.boundary() {
-            if self.history.contains_key(&slot) {
+            if self.history.get(&slot).is_some() {
                 self.blame(format!("J1: slot {slot} was written again"));
-            } else {
-                self.history.insert(slot, bytes.clone());
-                self.check_history(slot);
+                return Response::Created;
             }
+            self.history.insert(slot, bytes.clone());
+            self.check_history(slot);
         }
         Response::Created
     }
