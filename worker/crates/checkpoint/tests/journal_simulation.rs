@@ -73,8 +73,9 @@ impl World {
         }
         self.records.insert(slot, bytes.clone());
         if slot > self.boundary() {
-            if self.history.get(&slot).is_some() {
-                self.blame(format!("J1: slot {slot} was written again"));
+            if let Some(first) = self.history.get(&slot) {
+                let first = digest(first);
+                self.blame(format!("J1: slot {slot} was written again, after {first}"));
                 return Response::Created;
             }
             self.history.insert(slot, bytes.clone());
