@@ -17,8 +17,8 @@ pub(crate) type StoredBlocks = Vec<(ObjectRef, BlockRef)>;
 /// A table of one subtask.
 #[derive(Debug, Default)]
 struct TableBlocks {
-    /// Positions in [`Restored::fetched`].
-    blocks: Vec<(String, u64)>,
+    /// Positions in [`Restored::fetched`], each with the key groups to be taken from it.
+    blocks: Vec<((String, u64), KeyGroupRange)>,
     /// If the table is that of one former subtask with the same key groups: what the next deltas
     /// build on.
     inherited: Option<StoredBlocks>,
@@ -30,7 +30,6 @@ pub(crate) struct Restored {
     /// Lists of all former subtasks together.
     lists: BTreeMap<TransformId, BTreeMap<String, Vec<Vec<u8>>>>,
     tables: BTreeMap<(SubtaskId, TransformId, String), TableBlocks>,
-    ranges: BTreeMap<SubtaskId, KeyGroupRange>,
     /// Bytes of blocks, by object and offset.
     fetched: BTreeMap<(String, u64), Bytes>,
     fresh: bool,
@@ -59,7 +58,6 @@ impl Restored {
         for id in mine {
             let Some(vertex) = graph.vertex(id.vertex) else { continue };
             let range = KeyGroupRange::of_subtask(id.index, manifest.max_parallelism, vertex.parallelism);
-            plan.restored.ranges.insert(*id, range);
             for transform in &vertex.transforms {
                 plan.take_tables(manifest, *id, transform.id, range)?;
             }
@@ -76,14 +74,12 @@ impl Restored {
         id: TransformId,
         transform: &mut dyn Transform,
     ) -> Result<(), Failure> {
-        if let Some(range) = self.ranges.get(&subtask) {
-            for table in transform.tables() {
-                let name = table.info().name;
-                let Some(blocks) = self.tables.get(&(subtask, id, name)) else { continue };
-                for key in &blocks.blocks {
-                    let bytes = self.fetched.get(key).ok_or_else(|| unreadable("a block was not fetched"))?;
-                    table.restore(bytes, *range).map_err(|e| unreadable(e.to_string()))?;
-                }
+        for table in transform.tables() {
+            let name = table.info().name;
+            let Some(blocks) = self.tables.get(&(subtask, id, name)) else { continue };
+            for (key, range) in &blocks.blocks {
+                let bytes = self.fetched.get(key).ok_or_else(|| unreadable("a block was not fetched"))?;
+                table.restore(bytes, *range).map_err(|e| unreadable(e.to_string()))?;
             }
         }
         for (name, values) in self.lists.get(&id).into_iter().flatten() {
@@ -193,7 +189,10 @@ impl Plan {
                 .map(|b| Ok((object(manifest, b)?, b.clone())))
                 .collect::<Result<StoredBlocks, Failure>>()?;
             let mine = self.restored.tables.entry((subtask, transform, table.info.name.clone())).or_default();
-            mine.blocks.extend(stored.iter().map(|(o, b)| (o.key.clone(), b.offset)));
+            // Of what another subtask wrote only its own key groups count: a tombstone of one
+            // former subtask must not take away rows of another.
+            let shared = table.range.intersection(range);
+            mine.blocks.extend(stored.iter().map(|(o, b)| ((o.key.clone(), b.offset), shared)));
             self.needed.extend(stored.iter().cloned());
             mine.inherited = (table.range == range && !stored.is_empty()).then_some(stored);
         }

@@ -111,6 +111,14 @@ impl KeyGroupRange {
         self.start <= group && group < self.end
     }
 
+    /// The groups that lie in both; empty (`start == end`) if there are none.
+    #[must_use]
+    pub const fn intersection(self, other: Self) -> Self {
+        let start = if self.start > other.start { self.start } else { other.start };
+        let end = if self.end < other.end { self.end } else { other.end };
+        Self { start, end: if end > start { end } else { start } }
+    }
+
     /// Whether the two ranges have a group in common.
     pub const fn overlaps(self, other: Self) -> bool {
         self.start < other.end && other.start < self.end

@@ -37,15 +37,16 @@ impl Survey {
         let live = view.checkpoints();
         self.named.retain(|id, (key, _)| live.iter().any(|c| c.id == *id && c.manifest.key == *key));
         for checkpoint in live {
-            if !self.named.contains_key(&checkpoint.id) {
-                match read_manifest(store, &checkpoint.manifest).await {
-                    Ok(manifest) => {
-                        let keys = manifest.objects.into_iter().map(|o| o.key).collect();
-                        self.named.insert(checkpoint.id, (checkpoint.manifest.key, keys));
-                    }
-                    Err(problem) => {
-                        inventory.unreadable.insert(checkpoint.id, problem.to_string());
-                    }
+            if self.named.contains_key(&checkpoint.id) {
+                continue;
+            }
+            match read_manifest(store, &checkpoint.manifest).await {
+                Ok(manifest) => {
+                    let keys = manifest.objects.into_iter().map(|o| o.key).collect();
+                    self.named.insert(checkpoint.id, (checkpoint.manifest.key, keys));
+                }
+                Err(problem) => {
+                    inventory.unreadable.insert(checkpoint.id, problem.to_string());
                 }
             }
         }

@@ -14,7 +14,7 @@ use super::claim::{Claim, ClaimRefused, ClaimRequest, Claimed, Start};
 use super::view::View;
 use crate::frame::CodecError;
 use crate::layout;
-use crate::store::{Put, Store, StoreError};
+use crate::store::{Put, Store, StoreError, StoreFuture};
 use crate::{Body, Counters, Record, Restore, Slot};
 
 /// Records that are read at a time.
@@ -113,7 +113,6 @@ impl Journal {
             };
             if let Some(outcome) = outcome {
                 let claimed = outcome?;
-                drop(pauses);
                 let (attempt, view) = (claimed.attempt, claimed.view.clone());
                 let journal =
                     Self { store, clock, random, troubles, attempt, view, pending: None, end: None };
@@ -264,12 +263,19 @@ async fn create(store: &dyn Store, key: &str, bytes: &Bytes) -> Result<Response,
 }
 
 async fn read_records(store: &dyn Store, slots: &[Slot]) -> Result<Vec<Option<Bytes>>, StoreError> {
-    let reads = slots.iter().map(|slot| {
+    // Boxed with their lifetime named, so that what waits for them can move between threads.
+    let read = |slot: &Slot| -> StoreFuture<'_, Option<Bytes>> {
         let key = layout::record(*slot);
+<<<<<<< HEAD
         // Boxed and collected, so that the compiler sees that whoever awaits this may move between threads.
         async move { store.get(&key).await }.boxed()
     });
     let reads: Vec<_> = reads.collect();
+=======
+        Box::pin(async move { store.get(&key).await })
+    };
+    let reads: Vec<_> = slots.iter().map(read).collect();
+>>>>>>> store
     stream::iter(reads).buffered(READ_AHEAD).try_collect().await
 }
 

@@ -7,7 +7,7 @@ use futures::{StreamExt, TryStreamExt, stream};
 
 use super::answer::Answer;
 use super::{S3, StoreErrorKind};
-use crate::store::{Payload, StoreError, Upload};
+use crate::store::{Payload, StoreError, StoreFuture, Upload};
 
 /// Bytes of a part; the least that S3 takes for all but the last is 5 MiB, and at most 10,000 parts.
 pub const PART_BYTES: usize = 16 * 1024 * 1024;
@@ -134,11 +134,11 @@ impl S3 {
     /// body before they have read it, and the client sees a reset.
     pub(super) async fn put_parts(&self, key: &str, payload: Payload) -> Result<(), StoreError> {
         let upload = self.create_multipart(key).await?;
-        let parts = payload.split(PART_BYTES).into_iter().enumerate();
-        let sends = parts.map(|(i, part)| {
-            let (upload, number) = (&upload, i32::try_from(i + 1).unwrap_or(i32::MAX));
-            async move { self.upload_part(key, upload, number, part.into_bytes()).await }
-        });
+        let send = |(number, part): (i32, Payload)| -> StoreFuture<'_, Part> {
+            let upload = &upload;
+            Box::pin(async move { self.upload_part(key, upload, number, part.into_bytes()).await })
+        };
+        let sends: Vec<_> = (1..).zip(payload.split(PART_BYTES)).map(send).collect();
         let sent = stream::iter(sends).buffered(PARTS_AT_A_TIME).try_collect::<Vec<_>>().await;
         let completed = match sent {
             Ok(parts) => self.complete_own(key, &upload, &parts).await,
