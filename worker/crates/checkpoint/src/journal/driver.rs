@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use tokio::sync::watch;
 use weir_protocol::Attempt;
 use weir_runtime::{Clock, Random};
@@ -266,16 +266,9 @@ async fn read_records(store: &dyn Store, slots: &[Slot]) -> Result<Vec<Option<By
     // Boxed with their lifetime named, so that what waits for them can move between threads.
     let read = |slot: &Slot| -> StoreFuture<'_, Option<Bytes>> {
         let key = layout::record(*slot);
-<<<<<<< HEAD
-        // Boxed and collected, so that the compiler sees that whoever awaits this may move between threads.
-        async move { store.get(&key).await }.boxed()
-    });
-    let reads: Vec<_> = reads.collect();
-=======
         Box::pin(async move { store.get(&key).await })
     };
     let reads: Vec<_> = slots.iter().map(read).collect();
->>>>>>> store
     stream::iter(reads).buffered(READ_AHEAD).try_collect().await
 }
 

@@ -4,12 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use bytes::Bytes;
-<<<<<<< HEAD
-use futures::{FutureExt, StreamExt, stream};
-=======
 use futures::future::BoxFuture;
 use futures::{StreamExt, stream};
->>>>>>> store
 use weir_protocol::{Attempt, BlockRef, CheckpointId, Failure, FailureKind, ManifestRef, ObjectRef};
 use weir_runtime::Random;
 
@@ -250,23 +246,6 @@ async fn read_range(
 
 /// Checks that objects are there with the right size, without reading them. Gives every problem, by key.
 pub async fn check_present(store: &dyn Store, objects: &[ObjectRef]) -> Vec<Problem> {
-<<<<<<< HEAD
-    let checks = objects.iter().map(|object| {
-        let check = async move {
-            let what = match store.head(&object.key).await {
-                Ok(Some(size)) if size == object.size => return None,
-                Ok(Some(found)) => Wrong::Size { expected: object.size, found },
-                Ok(None) => Wrong::Missing,
-                Err(error) => Wrong::Store(error),
-            };
-            Some(Problem::new(&object.key, what))
-        };
-        check.boxed()
-    });
-    // Boxed and collected, so that the compiler sees that whoever awaits this may move between threads.
-    let checks: Vec<_> = checks.collect();
-    stream::iter(checks).buffered(AT_A_TIME).filter_map(|p| async move { p }).collect().await
-=======
     // Boxed with their lifetime named, so that what waits for them can move between threads.
     let check = |object| -> BoxFuture<'_, Option<Problem>> { Box::pin(check_one(store, object)) };
     let checks: Vec<_> = objects.iter().map(check).collect();
@@ -281,7 +260,6 @@ async fn check_one(store: &dyn Store, object: &ObjectRef) -> Option<Problem> {
         Err(error) => Wrong::Store(error),
     };
     Some(Problem::new(&object.key, what))
->>>>>>> store
 }
 
 /// Reads everything that a checkpoint consists of and checks it: manifest, sizes, digests, and the checksum of
@@ -297,15 +275,9 @@ pub async fn verify_checkpoint(store: &dyn Store, manifest: &ManifestRef) -> Vec
     }
     let check = |(object, at): (_, u32)| -> BoxFuture<'_, Vec<Problem>> {
         let blocks = blocks.get(&at).map_or(&[][..], Vec::as_slice);
-<<<<<<< HEAD
-        verify_object(store, object, blocks).boxed()
-    });
-    let checks: Vec<_> = checks.collect();
-=======
         Box::pin(verify_object(store, object, blocks))
     };
     let checks: Vec<_> = manifest.objects.iter().zip(0..).map(check).collect();
->>>>>>> store
     let found: Vec<Vec<Problem>> = stream::iter(checks).buffered(4).collect().await;
     found.into_iter().flatten().collect()
 }
