@@ -271,6 +271,11 @@ impl State {
         matches!(self.phase, Phase::Running { .. })
     }
 
+    /// The checkpoint that waits for acknowledgements.
+    pub fn checkpoint_in_flight(&self) -> Option<CheckpointId> {
+        self.in_flight.as_ref().map(|flight| flight.id)
+    }
+
     pub(crate) fn stamp(&self) -> Stamp {
         Stamp { job: self.options.config.uid.clone(), attempt: self.attempt, execution: self.execution }
     }

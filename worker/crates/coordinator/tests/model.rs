@@ -1,0 +1,105 @@
+//! The real step function and the real journal machines under a model checker: within small bounds every
+//! order of events, crash, unclear answer and overtaking is tried, and every invariant checked after each step.
+
+use std::time::{Duration, Instant};
+
+use stateright::{Checker, Model, Property};
+use weir_sim::{Choice, Mutant, Setup, World};
+
+struct Bounded(Setup);
+
+impl Model for Bounded {
+    type State = World;
+    type Action = Choice;
+
+    fn init_states(&self) -> Vec<World> {
+        vec![World::new(self.0.clone())]
+    }
+
+    fn actions(&self, world: &World, actions: &mut Vec<Choice>) {
+        if world.violation().is_none() {
+            actions.extend(world.choices());
+        }
+    }
+
+    fn next_state(&self, world: &World, choice: Choice) -> Option<World> {
+        let mut next = world.clone();
+        next.apply(choice);
+        Some(next)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always("all invariants", |_, world: &World| world.violation().is_none()),
+            Property::sometimes("the job finishes", |_, world: &World| world.finished()),
+            Property::sometimes("a checkpoint completes", |_, world: &World| world.checkpoints() > 0),
+        ]
+    }
+}
+
+/// Explores everything within the bounds.
+fn explore(name: &str, setup: Setup) {
+    let begun = Instant::now();
+    let checker = Bounded(setup).checker().threads(2).spawn_bfs().join();
+    println!(
+        "{name}: {} states, {} of them different, depth {}, {:.1} s",
+        checker.state_count(),
+        checker.unique_state_count(),
+        checker.max_depth(),
+        begun.elapsed().as_secs_f64()
+    );
+    if let Some(path) = checker.discovery("all invariants") {
+        let what = path.last_state().violation().map(str::to_owned);
+        panic!("{name}: {what:?} after {:?}", path.into_actions());
+    }
+    checker.assert_properties();
+}
+
+#[test]
+fn two_coordinators_one_unclear_answer() {
+    explore("overtaking", Setup::model(1));
+}
+
+#[test]
+fn two_coordinators_that_crash_and_collect_garbage() {
+    explore("garbage", Setup { unclear: 0, timers: 2, starts: 3, ..Setup::model(1) });
+}
+
+#[test]
+fn two_subtasks_with_failures() {
+    let setup = Setup { unclear: 0, crashes: 0, starts: 1, failures: 1, timers: 2, repeats: 1, ..Setup::model(2) };
+    explore("failures", setup);
+}
+
+/// Looks for a violation until one is found, at most for a while.
+fn catches(mutant: Mutant, setup: Setup) {
+    let setup = Setup { mutant: Some(mutant), ..setup };
+    let checker = Bounded(setup).checker().threads(2).timeout(Duration::from_secs(120)).spawn_bfs().join();
+    let path = checker.discovery("all invariants");
+    let states = checker.unique_state_count();
+    let path = path.unwrap_or_else(|| panic!("{mutant:?} was not caught in {states} states"));
+    let what = path.last_state().violation().map(str::to_owned);
+    println!("{mutant:?}: caught after {} steps, {states} states: {what:?}", path.into_actions().len());
+}
+
+#[test]
+fn mutants_of_the_journal_are_caught() {
+    let bounds = || Setup { crashes: 0, ..Setup::model(1) };
+    for mutant in [Mutant::RestoreReadAgain, Mutant::AppendAtNewEnd, Mutant::ClaimMovesOn, Mutant::UnknownIsFailure] {
+        catches(mutant, bounds());
+    }
+}
+
+#[test]
+fn a_zombie_that_does_not_look_at_the_boundary_is_caught() {
+    catches(Mutant::NoBoundaryCheck, Setup { crashes: 0, unclear: 0, timers: 3, rows: 2, ..Setup::model(1) });
+}
+
+#[test]
+fn mutants_of_checkpoints_are_caught() {
+    catches(Mutant::CommitBeforeRecord, Setup { crashes: 0, unclear: 0, ..Setup::model(1) });
+    let again = Setup { crashes: 0, unclear: 0, starts: 1, failures: 1, repeats: 1, timers: 3, ..Setup::model(1) };
+    catches(Mutant::OldAckAccepted, again);
+    let split = Setup { splits: 2, crashes: 1, unclear: 0, timers: 2, rows: 2, ..Setup::model(1) };
+    catches(Mutant::QuietSplitLeftOut, split);
+}

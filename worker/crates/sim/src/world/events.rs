@@ -1,0 +1,152 @@
+//! Events into the real step function, and its actions carried out.
+
+use std::collections::BTreeSet;
+
+use weir_checkpoint::gc::{Inventory, Retention, plan};
+use weir_checkpoint::store::Listed;
+use weir_checkpoint::{Body, Manifest, View};
+use weir_coordinator::{Action, Entry, Event, Loaded, Moment, step};
+use weir_protocol::{Failure, FailureKind, ManifestRef, ObjectRef};
+
+use crate::process::Sweeping;
+use crate::setup::Mutant;
+use crate::world::World;
+
+impl World {
+    /// Gives an event to a process' coordinator and does what it wants.
+    pub(super) fn tell(&mut self, p: usize, event: Event) {
+        self.nonces += 1;
+        let moment = Moment { now: self.now, random: self.nonces.wrapping_mul(0x9e37_79b9_7f4a_7c15) };
+        let actions = step(&mut self.processes[p].state, event, moment);
+        for action in actions {
+            if self.processes[p].lives() {
+                self.act(p, action);
+            }
+        }
+    }
+
+    fn act(&mut self, p: usize, action: Action) {
+        match action {
+            Action::Send { worker, stamp, message } => {
+                let workers = &mut self.processes[p].workers;
+                if let Some(to) = workers.iter_mut().find(|w| w.id == worker) {
+                    to.inbox.push_back((stamp, message.into_inner()));
+                }
+            }
+            Action::LoadManifest { id, manifest } => {
+                let result = match self.store.manifests.get(&manifest.key) {
+                    Some(found) => {
+                        Ok(Box::new(Loaded { max_parallelism: found.max_parallelism, sinks: handles(found) }))
+                    }
+                    None => Err(Failure::new(FailureKind::StateUnreadable, "the manifest is gone")),
+                };
+                self.tell(p, Event::ManifestLoaded { id, result });
+            }
+            Action::WriteManifest(manifest) => self.processes[p].manifest = Some(*manifest),
+            Action::VerifyObjects { id, objects } => {
+                let missing = objects.into_iter().find(|object| !self.store.data.contains_key(&object.key));
+                let result = missing.map_or(Ok(()), |object: ObjectRef| {
+                    Err(Failure::new(FailureKind::StateUnreadable, object.key))
+                });
+                self.tell(p, Event::ObjectsVerified { id, result });
+            }
+            Action::Append(entry) => {
+                self.commit_too_early(p, &entry);
+                self.begin_append(p, entry);
+            }
+            Action::SetTimer { at } => self.processes[p].timer = Some(at),
+            Action::CollectGarbage => self.begin_sweep(p),
+            Action::Exit(exit) => self.ended(p, exit),
+        }
+    }
+
+    fn commit_too_early(&mut self, p: usize, entry: &Entry) {
+        let Entry::Body(Body::Checkpoint { manifest, .. }) = entry else {
+            return;
+        };
+        if self.setup.mutant == Some(Mutant::CommitBeforeRecord)
+            && let Some(manifest) = self.store.manifests.get(&manifest.key).cloned()
+        {
+            let blobs = manifest.parts.iter().flat_map(|part| &part.sinks).flat_map(|s| &s.handles);
+            for handle in blobs.filter_map(crate::ghost::read) {
+                self.make_visible(&handle);
+            }
+        }
+        let _ = p;
+    }
+
+    pub(super) fn manifest(&mut self, p: usize, ok: bool) {
+        let Some(manifest) = self.processes[p].manifest.take() else {
+            return;
+        };
+        let id = manifest.id;
+        if !ok {
+            self.left.failures -= 1;
+            let failure = Failure::new(FailureKind::Store, "not written on purpose");
+            return self.tell(p, Event::ManifestWritten { id, result: Err(failure) });
+        }
+        let nonce = self.nonce();
+        let key = weir_checkpoint::layout::manifest(manifest.attempt, id, &nonce);
+        self.ghost.manifests.insert(key.clone(), manifest.clone());
+        self.store.manifests.insert(key.clone(), manifest);
+        let result = Ok(ManifestRef { key, size: 1, digest: String::new() });
+        self.tell(p, Event::ManifestWritten { id, result });
+    }
+
+    fn begin_sweep(&mut self, p: usize) {
+        let view = &self.processes[p].view;
+        let inventory = self.inventory(view);
+        let config = &self.setup.options.config.checkpoint;
+        let retention = Retention { keep: config.retain, expiration: config.expiration };
+        let plan = plan(view, &inventory, retention, &BTreeSet::new(), self.now.0);
+        self.processes[p].sweep = Some(Sweeping::of(plan));
+    }
+
+    fn inventory(&self, view: &View) -> Inventory {
+        let keys = self.store.manifests.keys().chain(self.store.data.keys());
+        let mut inventory = Inventory {
+            slots: self.store.records.keys().copied().collect(),
+            files: keys.map(|key| Listed { key: key.clone(), size: 1 }).collect(),
+            ..Inventory::default()
+        };
+        for checkpoint in view.checkpoints() {
+            match self.store.manifests.get(&checkpoint.manifest.key) {
+                Some(manifest) => {
+                    let keys = manifest.objects.iter().map(|object| object.key.clone()).collect();
+                    inventory.named.insert(checkpoint.id, keys);
+                }
+                None => {
+                    inventory.unreadable.insert(checkpoint.id, "gone".to_owned());
+                }
+            }
+        }
+        inventory
+    }
+
+    pub(super) fn sweep(&mut self, p: usize) {
+        let Some(mut sweep) = self.processes[p].sweep.take() else {
+            return;
+        };
+        if let Some(key) = sweep.manifests.pop() {
+            self.store.manifests.remove(&key);
+        } else if let Some(key) = sweep.data.pop() {
+            self.store.data.remove(&key);
+        } else if let Some(boundary) = sweep.boundary.take() {
+            let nonce = self.nonce();
+            self.store.move_boundary(boundary, nonce);
+            self.processes[p].view.advance(boundary);
+        } else if let Some(slot) = sweep.slots.pop() {
+            self.store.records.remove(&slot);
+        } else {
+            let event = Event::GarbageCollected { proposed: sweep.proposed, failure: None };
+            return self.tell(p, event);
+        }
+        self.processes[p].sweep = Some(sweep);
+    }
+}
+
+fn handles(manifest: &Manifest) -> Vec<(weir_protocol::SubtaskId, weir_protocol::SinkHandles)> {
+    let parts = manifest.parts.iter();
+    let all = parts.flat_map(|part| part.sinks.iter().map(|sink| (part.subtask, sink.clone())));
+    all.filter(|(_, sink)| !sink.handles.is_empty()).collect()
+}
