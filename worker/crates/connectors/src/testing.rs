@@ -88,11 +88,12 @@ impl Io {
     }
 }
 
-/// The next answer that is not `Pending`.
+/// The next answer that is a batch or the end.
 pub(crate) fn next(source: &mut dyn Source) -> Result<Poll, Failure> {
     loop {
         match source.poll_batch()? {
             Poll::Pending => std::thread::park(),
+            Poll::Reading(_) => {}
             other => return Ok(other),
         }
     }
