@@ -92,9 +92,12 @@ pub enum ClaimRefused {
 enum State {
     Boundary,
     Slots,
-    Records { slots: Vec<Slot> },
+    Records {
+        slots: Vec<Slot>,
+    },
     Remains,
-    Recheck { missing: Slot },
+    /// Something is wrong, unless records were collected while they were being read.
+    Recheck(ClaimRefused),
     Append(Append),
     CreateBoundary(Durable),
 }
@@ -147,10 +150,10 @@ impl Claim {
             }
             (State::Slots, Response::Slots(slots)) => self.on_slots(slots)?,
             (State::Records { slots }, Response::Records(found)) => self.on_records(slots, found)?,
-            (State::Recheck { missing }, Response::Boundary(found)) => {
+            (State::Recheck(wrong), Response::Boundary(found)) => {
                 let slot = read_boundary(found.as_deref()).map_err(ClaimRefused::Boundary)?;
-                if slot < missing {
-                    return Err(ClaimRefused::Gap(missing));
+                if slot <= self.view.boundary() {
+                    return Err(wrong);
                 }
                 self.again();
             }
@@ -194,12 +197,15 @@ impl Claim {
 
     fn on_records(&mut self, slots: Vec<Slot>, found: Vec<Option<Bytes>>) -> Result<(), ClaimRefused> {
         for (slot, bytes) in slots.into_iter().zip(found) {
-            let Some(bytes) = bytes else {
-                // Collected meanwhile, or lost: the boundary knows.
-                self.ask(State::Recheck { missing: slot }, Request::ReadBoundary);
-                return Ok(());
+            // Collected meanwhile (and then perhaps written again by a zombie), or damaged: the boundary knows.
+            let read = match bytes {
+                Some(bytes) => self.view.read(&bytes).map_err(ClaimRefused::from),
+                None => Err(ClaimRefused::Gap(slot)),
             };
-            self.view.read(&bytes)?;
+            if let Err(wrong) = read {
+                self.ask(State::Recheck(wrong), Request::ReadBoundary);
+                return Ok(());
+            }
         }
         self.write()
     }

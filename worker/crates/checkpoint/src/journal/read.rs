@@ -66,10 +66,14 @@ async fn read_above(store: &dyn Store, above: Slot) -> Result<Option<View>, Read
         return Ok(Some(view));
     };
     for (slot, bytes) in slots.into_iter().zip(found) {
-        match bytes {
-            Some(bytes) => view.read(&bytes)?,
-            None if boundary(store).await?.unwrap_or_default() >= slot => return Ok(None),
-            None => return Err(ReadError::Gap(slot)),
+        let read = match bytes {
+            Some(bytes) => view.read(&bytes).map_err(ReadError::from),
+            None => Err(ReadError::Gap(slot)),
+        };
+        if let Err(wrong) = read {
+            // Collected while being read (and then perhaps written again by a zombie), or damaged.
+            let moved = boundary(store).await?.unwrap_or_default() > above;
+            return if moved { Ok(None) } else { Err(wrong) };
         }
     }
     Ok(Some(view))

@@ -1,0 +1,14 @@
+//! What tests of several crates need: real S3 servers that install and start themselves, stores that
+//! misbehave, and the conformance suite of stores. Never part of a released binary.
+
+#![allow(clippy::panic, clippy::unwrap_used, reason = "code of tests: a broken assumption ends the test")]
+
+pub mod conformance;
+mod faulty;
+mod racy;
+mod s3_server;
+mod tools;
+
+pub use faulty::{Faults, FaultyStore};
+pub use racy::RacyStore;
+pub use s3_server::{ACCESS_KEY, BUCKET, S3Kind, S3Server, SECRET_KEY};
