@@ -34,7 +34,8 @@ pub struct Connector {
 }
 
 /// All connectors.
-pub const CONNECTORS: &[Connector] = &[nexmark::CONNECTOR, datagen::CONNECTOR, filesystem::CONNECTOR, print::CONNECTOR, blackhole::CONNECTOR];
+pub const CONNECTORS: &[Connector] =
+    &[nexmark::CONNECTOR, datagen::CONNECTOR, filesystem::CONNECTOR, print::CONNECTOR, blackhole::CONNECTOR];
 
 /// The connector of this name.
 pub fn connector(name: &str) -> Option<&'static Connector> {

@@ -343,7 +343,10 @@ mod tests {
         let table = TableSpec {
             name: "t".into(),
             schema: Arc::new(Schema::empty()),
-            options: options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>(),
+            options: options
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect::<BTreeMap<_, _>>(),
             partitioned_by: vec![],
         };
         let mut reader = OptionReader::new(&table, Sample::ROWS);

@@ -28,14 +28,26 @@ pub(super) struct Column {
 #[derive(Debug, Clone)]
 enum Shape {
     /// Whole numbers in the type's own unit, both ends included.
-    Whole { min: i128, max: i128 },
+    Whole {
+        min: i128,
+        max: i128,
+    },
     /// Numbers from `min` up to `max`.
-    Real { min: f64, max: f64 },
+    Real {
+        min: f64,
+        max: f64,
+    },
     Bool,
     /// Hexadecimal digits or bytes.
-    Text { length: u32, var_len: bool },
+    Text {
+        length: u32,
+        var_len: bool,
+    },
     /// `start + row * step`, in the type's own unit.
-    Sequence { start: i128, step: i128 },
+    Sequence {
+        start: i128,
+        step: i128,
+    },
 }
 
 /// The name of the option that is wrong, if it is one, and why.
@@ -45,7 +57,8 @@ impl Column {
     pub(super) fn new(field: &Field, options: &TableOptions) -> Result<Self, Wrong> {
         let (name, data_type) = (field.name(), field.data_type().clone());
         if !(0.0..=1.0).contains(&options.null_rate) || (options.null_rate > 0.0 && !field.is_nullable()) {
-            let message = format!("column '{name}': 'null-rate' is a number from 0 to 1, and 0 for a NOT NULL column");
+            let message =
+                format!("column '{name}': 'null-rate' is a number from 0 to 1, and 0 for a NOT NULL column");
             return Err((Some("null-rate"), message));
         }
         let shape = match options.kind {
@@ -64,7 +77,12 @@ impl Column {
 }
 
 fn unsupported(name: &str, what: &str) -> Wrong {
-    (None, format!("column '{name}': datagen makes no {what} of this type; it makes numbers, BOOLEAN, STRING, BYTES, DATE, TIME and TIMESTAMP"))
+    (
+        None,
+        format!(
+            "column '{name}': datagen makes no {what} of this type; it makes numbers, BOOLEAN, STRING, BYTES, DATE, TIME and TIMESTAMP"
+        ),
+    )
 }
 
 fn random(name: &str, data_type: &DataType, options: &TableOptions) -> Result<Shape, Wrong> {
@@ -73,14 +91,20 @@ fn random(name: &str, data_type: &DataType, options: &TableOptions) -> Result<Sh
         let (min, max) = (bound(options.min, least), bound(options.max, greatest));
         match least <= min && min <= max && max <= greatest {
             true => Ok(Shape::Whole { min, max }),
-            false => Err((Some("min"), format!("column '{name}': 'min' and 'max' must be in order and in the range of the type"))),
+            false => Err((
+                Some("min"),
+                format!("column '{name}': 'min' and 'max' must be in order and in the range of the type"),
+            )),
         }
     };
     let real = |least: f64, greatest: f64| {
         let (min, max) = (options.min.unwrap_or(least), options.max.unwrap_or(greatest));
         match least <= min && min <= max && max <= greatest {
             true => Ok(Shape::Real { min, max }),
-            false => Err((Some("min"), format!("column '{name}': 'min' and 'max' must be in order and in the range of the type"))),
+            false => Err((
+                Some("min"),
+                format!("column '{name}': 'min' and 'max' must be in order and in the range of the type"),
+            )),
         }
     };
     match data_type {
@@ -126,7 +150,9 @@ fn sequence(name: &str, data_type: &DataType, options: &TableOptions) -> Result<
             match options.end.is_some_and(|end| end <= greatest) || *data_type == DataType::Int64 {
                 true if options.start >= -greatest => Ok(Shape::Sequence { start, step: 1 }),
                 _ => {
-                    let message = format!("column '{name}': a sequence needs 'start' and 'end' in the range of its type");
+                    let message = format!(
+                        "column '{name}': a sequence needs 'start' and 'end' in the range of its type"
+                    );
                     Err((Some("end"), message))
                 }
             }
@@ -134,7 +160,10 @@ fn sequence(name: &str, data_type: &DataType, options: &TableOptions) -> Result<
         DataType::Float32 | DataType::Float64 | DataType::Utf8View => Ok(Shape::Sequence { start, step: 1 }),
         DataType::Timestamp(unit, _) => {
             let step = in_unit(options.interval.as_millis() as i128, *unit);
-            Ok(Shape::Sequence { start: in_unit(i128::from(options.base_time.0), *unit) + start * step, step })
+            Ok(Shape::Sequence {
+                start: in_unit(i128::from(options.base_time.0), *unit) + start * step,
+                step,
+            })
         }
         _ => Err(unsupported(name, "sequence")),
     }
@@ -171,7 +200,9 @@ impl Generated {
             DataType::Decimal128(..) => self.numbers::<Decimal128Type>(rows, |v| v),
             DataType::Date32 => self.numbers::<Date32Type>(rows, |v| v as i32),
             DataType::Time32(_) => self.numbers::<Time32MillisecondType>(rows, |v| v as i32),
-            DataType::Timestamp(TimeUnit::Second, _) => self.numbers::<TimestampSecondType>(rows, |v| v as i64),
+            DataType::Timestamp(TimeUnit::Second, _) => {
+                self.numbers::<TimestampSecondType>(rows, |v| v as i64)
+            }
             DataType::Timestamp(TimeUnit::Millisecond, _) => {
                 self.numbers::<TimestampMillisecondType>(rows, |v| v as i64)
             }
@@ -213,7 +244,8 @@ impl Generated {
     }
 
     fn reals<T: ArrowPrimitiveType>(&self, rows: &[u64], to: impl Fn(f64) -> T::Native) -> ArrayRef {
-        let array: PrimitiveArray<T> = rows.iter().map(|row| self.filled(*row, || to(self.real(*row)))).collect();
+        let array: PrimitiveArray<T> =
+            rows.iter().map(|row| self.filled(*row, || to(self.real(*row)))).collect();
         Arc::new(array)
     }
 
@@ -262,7 +294,11 @@ impl Generated {
     fn text(&self, row: u64) -> String {
         match self.column.shape {
             Shape::Sequence { .. } => self.whole(row).to_string(),
-            _ => self.bytes(row).into_iter().map(|b| char::from(b"0123456789abcdef"[usize::from(b & 15)])).collect(),
+            _ => self
+                .bytes(row)
+                .into_iter()
+                .map(|b| char::from(b"0123456789abcdef"[usize::from(b & 15)]))
+                .collect(),
         }
     }
 }

@@ -136,7 +136,8 @@ impl SourceTable for Datagen {
             salt: mix(self.seed ^ key_group::hash_bytes(self.schema.field(*at).name().as_bytes())),
             column: self.columns[*at].clone(),
         };
-        let rows = Rows { schema: Arc::new(Schema::new(fields)), columns: used.iter().map(generated).collect() };
+        let rows =
+            Rows { schema: Arc::new(Schema::new(fields)), columns: used.iter().map(generated).collect() };
         let factory = Sequence {
             generator: Arc::new(rows),
             end: self.end,

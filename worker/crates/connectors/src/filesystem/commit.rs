@@ -40,13 +40,17 @@ impl Handle {
     fn parse(bytes: &[u8]) -> Result<Self, Failure> {
         let wrong = |e: String| {
             let text = String::from_utf8_lossy(&bytes[..bytes.len().min(200)]).into_owned();
-            let message = format!("the checkpoint's sink handle {text:?} was not written by a file sink: {e}");
+            let message =
+                format!("the checkpoint's sink handle {text:?} was not written by a file sink: {e}");
             Failure::new(FailureKind::StateIncompatible, message)
         };
         let handle: Self = serde_json::from_slice(bytes).map_err(|e| wrong(e.to_string()))?;
         match &handle.place {
             HandlePlace::Folder(folder, name)
-                if !Path::new(folder).is_absolute() || name.is_empty() || name.contains('/') || name.starts_with('.') =>
+                if !Path::new(folder).is_absolute()
+                    || name.is_empty()
+                    || name.contains('/')
+                    || name.starts_with('.') =>
             {
                 Err(wrong("it does not hold a plain name in an absolute folder".to_owned()))
             }
@@ -83,7 +87,9 @@ impl Committer for FileCommitter {
                 }
             }
             let done = io.spawn_blocking(move || commit_all(&files)).await;
-            done.unwrap_or_else(|e| Err(Failure::new(FailureKind::Bug, format!("the commit of files ended: {e}"))))
+            done.unwrap_or_else(|e| {
+                Err(Failure::new(FailureKind::Bug, format!("the commit of files ended: {e}")))
+            })
         })
     }
 }

@@ -102,14 +102,16 @@ fn check_format(format: Format, reader: &mut OptionReader<'_>) {
     let name = format.extension();
     for field in reader.table().schema.fields() {
         if let Some(sql) = format.unsupported(field) {
-            let message = format!("column '{}': {sql} cannot be carried by the format '{name}'", field.name());
+            let message =
+                format!("column '{}': {sql} cannot be carried by the format '{name}'", field.name());
             reader.problem(None, message);
         }
     }
     for other in ["json", "csv", "parquet"].into_iter().filter(|o| *o != name) {
         let prefix = format!("{other}.");
         for key in reader.table().options.keys().filter(|k| k.starts_with(&prefix)) {
-            let message = format!("option '{key}' belongs to the format '{other}', but the format is '{name}'");
+            let message =
+                format!("option '{key}' belongs to the format '{other}', but the format is '{name}'");
             reader.problem(Some(key), message);
         }
     }
@@ -125,7 +127,9 @@ fn place(options: &FileOptions, reader: &mut OptionReader<'_>) -> Option<Place> 
     if let Some(rest) = text.strip_prefix("s3://") {
         let (bucket, root) = rest.split_once('/').unwrap_or((rest, ""));
         let root = root.trim_end_matches('/');
-        if !bucket.is_empty() && !root.split('/').skip(usize::from(root.is_empty())).any(|p| p.is_empty() || p == "..") {
+        if !bucket.is_empty()
+            && !root.split('/').skip(usize::from(root.is_empty())).any(|p| p.is_empty() || p == "..")
+        {
             return Some(Place::S3(s3_place(options, bucket, root)));
         }
     } else {
@@ -243,7 +247,13 @@ impl FileTable {
         BadRecords::new(files.bad_records, files.dead_letters.as_ref().map(PathBuf::from))
     }
 
-    fn open_file(&self, file: &FileInfo, at: Position, reader: &Reader, waker: &Waker) -> Result<RowReader, Failure> {
+    fn open_file(
+        &self,
+        file: &FileInfo,
+        at: Position,
+        reader: &Reader,
+        waker: &Waker,
+    ) -> Result<RowReader, Failure> {
         let (reader, waker) = (reader.clone(), waker.clone());
         match (self.options.files.format, at) {
             (Format::Parquet, Position::Row(row)) => {
@@ -254,7 +264,8 @@ impl FileTable {
                 Ok(RowReader::Text(TextReader::new(file.clone(), byte, self.text_format()?, reader, waker)))
             }
             _ => {
-                let message = format!("{}: the checkpoint's position was made with another format", file.path);
+                let message =
+                    format!("{}: the checkpoint's position was made with another format", file.path);
                 Err(Failure::new(FailureKind::StateIncompatible, message))
             }
         }
@@ -303,5 +314,7 @@ impl SourceFactory for FileSourceFactory {
     }
 }
 
+#[cfg(test)]
+mod fault_tests;
 #[cfg(test)]
 mod tests;

@@ -87,7 +87,8 @@ impl S3Files {
     }
 
     async fn list_all(&self) -> Result<Vec<FileInfo>, ReadError> {
-        let objects = self.s3.get(&self.place.options).await.list(&self.place.root).await.map_err(read_error)?;
+        let objects =
+            self.s3.get(&self.place.options).await.list(&self.place.root).await.map_err(read_error)?;
         let objects = objects.into_iter().filter(|o| self.place.contains(&o.key));
         let infos = stream::iter(objects).map(|object| async move {
             match self.seen(&object.key, object.size) {
@@ -118,7 +119,8 @@ impl Files for S3Files {
     fn read<'a>(&'a self, path: &'a str, start: u64, length: usize) -> Later<'a, Bytes> {
         Box::pin(async move {
             let s3 = self.s3.get(&self.place.options).await;
-            let bytes = s3.get_range(self.place.key(path)?, start, length as u64).await.map_err(read_error)?;
+            let bytes =
+                s3.get_range(self.place.key(path)?, start, length as u64).await.map_err(read_error)?;
             bytes.ok_or_else(|| ReadError::Final(format!("{path}: the file is gone")))
         })
     }

@@ -48,10 +48,12 @@ fn with_kind(schema: &SchemaRef, column: Option<&str>) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-struct FileSinkFactory {
-    name: String,
-    schema: SchemaRef,
-    options: Checked,
+/// Makes the subtasks of a table of files that is written.
+pub(super) struct FileSinkFactory {
+    pub(super) name: String,
+    /// The schema of the files.
+    pub(super) schema: SchemaRef,
+    pub(super) options: Checked,
 }
 
 impl SinkFactory for FileSinkFactory {
@@ -219,7 +221,8 @@ impl<F: Send + 'static> FileSink<F> {
             return Ok(chunk.rows.clone());
         }
         let kinds: StringViewArray = (0..chunk.len()).map(|row| Some(chunk.kind(row).short())).collect();
-        let columns = std::iter::once(Arc::new(kinds) as _).chain(chunk.rows.columns().iter().cloned()).collect();
+        let columns =
+            std::iter::once(Arc::new(kinds) as _).chain(chunk.rows.columns().iter().cloned()).collect();
         RecordBatch::try_new(self.schema.clone(), columns)
             .map_err(|e| Failure::new(FailureKind::Bug, format!("rows of the file sink: {e}")))
     }

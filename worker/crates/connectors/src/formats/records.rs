@@ -108,7 +108,12 @@ pub(crate) fn decode_good(
     decoder.decode(block, &good).map(|rows| (rows, bad))
 }
 
-fn find_bad(decoder: &mut dyn RecordDecoder, block: &[u8], records: &[Range<usize>], bad: &mut Vec<BadRecord>) {
+fn find_bad(
+    decoder: &mut dyn RecordDecoder,
+    block: &[u8],
+    records: &[Range<usize>],
+    bad: &mut Vec<BadRecord>,
+) {
     let Err(reason) = decoder.decode(block, records) else { return };
     match records {
         [] => {}

@@ -100,12 +100,8 @@ impl<G: Generate> Source for SequenceSource<G> {
             return Ok(Poll::Reading(splits.map(|(at, _)| at).collect()));
         }
         // The split that is furthest behind goes first: event times of the splits stay together.
-        let Some((split, at)) = self
-            .splits
-            .iter_mut()
-            .enumerate()
-            .filter(|(_, s)| s.next < self.end)
-            .min_by_key(|(_, s)| s.next)
+        let Some((split, at)) =
+            self.splits.iter_mut().enumerate().filter(|(_, s)| s.next < self.end).min_by_key(|(_, s)| s.next)
         else {
             return Ok(if self.keep_alive { Poll::Pending } else { Poll::Exhausted });
         };

@@ -1,5 +1,8 @@
 //! What the tests of connectors share: a runtime for I/O, opening and draining of sources.
 
+pub(crate) mod sink_suite;
+pub(crate) mod source_suite;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::{Wake, Waker};
