@@ -42,6 +42,29 @@ pub struct SplitState {
     pub position: Vec<u8>,
 }
 
+impl SplitState {
+    /// The bytes that go into a checkpoint.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![u8::from(self.ended)];
+        bytes.extend_from_slice(&(self.id.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(self.id.as_bytes());
+        bytes.extend_from_slice(&self.position);
+        bytes
+    }
+
+    /// Reads what [`SplitState::encode`] wrote; `None` if it did not.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let (ended, rest) = bytes.split_first()?;
+        let (length, rest) = rest.split_first_chunk::<4>()?;
+        let (id, position) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        Some(Self {
+            id: String::from_utf8(id.to_vec()).ok()?,
+            ended: (*ended <= 1).then_some(*ended == 1)?,
+            position: position.to_vec(),
+        })
+    }
+}
+
 /// One subtask of a source.
 ///
 /// # Contract
