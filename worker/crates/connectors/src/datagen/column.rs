@@ -11,7 +11,8 @@ use arrow_array::types::{
 use arrow_array::{ArrayRef, BooleanArray, PrimitiveArray};
 use arrow_schema::{DataType, Field, TimeUnit};
 
-use super::{Kind, TableOptions};
+use super::{ColumnOptions, Kind};
+use crate::options::Number;
 use crate::sequence::mix;
 
 /// How a column is made.
@@ -54,7 +55,7 @@ enum Shape {
 type Wrong = (Option<&'static str>, String);
 
 impl Column {
-    pub(super) fn new(field: &Field, options: &TableOptions) -> Result<Self, Wrong> {
+    pub(super) fn new(field: &Field, options: &ColumnOptions, base_time: i64) -> Result<Self, Wrong> {
         let (name, data_type) = (field.name(), field.data_type().clone());
         if !(0.0..=1.0).contains(&options.null_rate) || (options.null_rate > 0.0 && !field.is_nullable()) {
             let message =
@@ -62,8 +63,8 @@ impl Column {
             return Err((Some("null-rate"), message));
         }
         let shape = match options.kind {
-            Kind::Random => random(name, &data_type, options)?,
-            Kind::Sequence => sequence(name, &data_type, options)?,
+            Kind::Random => random(name, &data_type, options, base_time)?,
+            Kind::Sequence => sequence(name, &data_type, options, base_time)?,
         };
         let rows = match (options.kind, options.end) {
             (Kind::Sequence, Some(end)) if end < options.start => {
@@ -85,9 +86,13 @@ fn unsupported(name: &str, what: &str) -> Wrong {
     )
 }
 
-fn random(name: &str, data_type: &DataType, options: &TableOptions) -> Result<Shape, Wrong> {
-    let whole = |least: i128, greatest: i128, scale: f64| {
-        let bound = |value: Option<f64>, default: i128| value.map_or(default, |v| (v * scale) as i128);
+fn random(name: &str, data_type: &DataType, options: &ColumnOptions, base_time: i64) -> Result<Shape, Wrong> {
+    let whole = |least: i128, greatest: i128, scale: i128| {
+        let bound = |value: Option<Number>, default: i128| match value {
+            None => default,
+            Some(Number::Whole(whole)) => whole.saturating_mul(scale),
+            Some(Number::Real(real)) => (real * scale as f64) as i128,
+        };
         let (min, max) = (bound(options.min, least), bound(options.max, greatest));
         match least <= min && min <= max && max <= greatest {
             true => Ok(Shape::Whole { min, max }),
@@ -98,7 +103,12 @@ fn random(name: &str, data_type: &DataType, options: &TableOptions) -> Result<Sh
         }
     };
     let real = |least: f64, greatest: f64| {
-        let (min, max) = (options.min.unwrap_or(least), options.max.unwrap_or(greatest));
+        let bound = |value: Option<Number>, default: f64| match value {
+            None => default,
+            Some(Number::Whole(whole)) => whole as f64,
+            Some(Number::Real(real)) => real,
+        };
+        let (min, max) = (bound(options.min, least), bound(options.max, greatest));
         match least <= min && min <= max && max <= greatest {
             true => Ok(Shape::Real { min, max }),
             false => Err((
@@ -109,13 +119,13 @@ fn random(name: &str, data_type: &DataType, options: &TableOptions) -> Result<Sh
     };
     match data_type {
         DataType::Boolean => Ok(Shape::Bool),
-        DataType::Int8 => whole(i8::MIN.into(), i8::MAX.into(), 1.0),
-        DataType::Int16 => whole(i16::MIN.into(), i16::MAX.into(), 1.0),
-        DataType::Int32 => whole(i32::MIN.into(), i32::MAX.into(), 1.0),
-        DataType::Int64 => whole(i64::MIN.into(), i64::MAX.into(), 1.0),
+        DataType::Int8 => whole(i8::MIN.into(), i8::MAX.into(), 1),
+        DataType::Int16 => whole(i16::MIN.into(), i16::MAX.into(), 1),
+        DataType::Int32 => whole(i32::MIN.into(), i32::MAX.into(), 1),
+        DataType::Int64 => whole(i64::MIN.into(), i64::MAX.into(), 1),
         DataType::Decimal128(precision, scale) => {
             let greatest = 10_i128.pow(u32::from(*precision)) - 1;
-            whole(-greatest, greatest, 10_f64.powi(i32::from(*scale)))
+            whole(-greatest, greatest, 10_i128.pow(u32::from(scale.unsigned_abs())))
         }
         DataType::Float32 => real(f32::MIN.into(), f32::MAX.into()),
         DataType::Float64 => real(f64::MIN / 2.0, f64::MAX / 2.0),
@@ -123,13 +133,13 @@ fn random(name: &str, data_type: &DataType, options: &TableOptions) -> Result<Sh
             Ok(Shape::Text { length: options.length, var_len: options.var_len })
         }
         DataType::Date32 => {
-            let base = i128::from(options.base_time.0.div_euclid(86_400_000));
+            let base = i128::from(base_time.div_euclid(86_400_000));
             let past = i128::from(options.max_past.as_secs() / 86_400);
             Ok(Shape::Whole { min: base - past, max: base })
         }
         DataType::Time32(TimeUnit::Millisecond) => Ok(Shape::Whole { min: 0, max: 86_399_999 }),
         DataType::Timestamp(unit, _) => {
-            let base = i128::from(options.base_time.0);
+            let base = i128::from(base_time);
             let past = options.max_past.as_millis() as i128;
             Ok(Shape::Whole { min: in_unit(base - past, *unit), max: in_unit(base, *unit) })
         }
@@ -137,7 +147,12 @@ fn random(name: &str, data_type: &DataType, options: &TableOptions) -> Result<Sh
     }
 }
 
-fn sequence(name: &str, data_type: &DataType, options: &TableOptions) -> Result<Shape, Wrong> {
+fn sequence(
+    name: &str,
+    data_type: &DataType,
+    options: &ColumnOptions,
+    base_time: i64,
+) -> Result<Shape, Wrong> {
     let start = i128::from(options.start);
     match data_type {
         DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => {
@@ -160,10 +175,7 @@ fn sequence(name: &str, data_type: &DataType, options: &TableOptions) -> Result<
         DataType::Float32 | DataType::Float64 | DataType::Utf8View => Ok(Shape::Sequence { start, step: 1 }),
         DataType::Timestamp(unit, _) => {
             let step = in_unit(options.interval.as_millis() as i128, *unit);
-            Ok(Shape::Sequence {
-                start: in_unit(i128::from(options.base_time.0), *unit) + start * step,
-                step,
-            })
+            Ok(Shape::Sequence { start: in_unit(i128::from(base_time), *unit) + start * step, step })
         }
         _ => Err(unsupported(name, "sequence")),
     }

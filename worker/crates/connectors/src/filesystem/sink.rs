@@ -27,11 +27,11 @@ const WAITING_BYTES: usize = 8 << 20;
 pub(super) fn sink(spec: &TableSpec) -> Result<Arc<dyn SinkFactory>, Vec<OptionError>> {
     let mut reader = OptionReader::new(spec, ALL_OPTIONS);
     let checked = checked(&mut reader);
-    if let Some(name) = checked.as_ref().and_then(|c| c.files.changelog_column.as_deref()) {
-        if spec.schema.field_with_name(name).is_ok() {
-            let message = format!("option 'sink.changelog-column': the table has a column '{name}' already");
-            reader.problem(Some("sink.changelog-column"), message);
-        }
+    if let Some(name) = checked.as_ref().and_then(|c| c.files.changelog_column.as_deref())
+        && spec.schema.field_with_name(name).is_ok()
+    {
+        let message = format!("option 'sink.changelog-column': the table has a column '{name}' already");
+        reader.problem(Some("sink.changelog-column"), message);
     }
     let factory = checked.map(|options| {
         let schema = with_kind(&spec.schema, options.files.changelog_column.as_deref());
@@ -137,14 +137,16 @@ struct OpenFile {
     since: Timestamp,
 }
 
+/// Where a finished file of a name lies.
+type PlaceOf<F> = dyn Fn(&str, F) -> HandlePlace + Send + Sync;
+
 struct FileSink<F> {
     schema: SchemaRef,
     options: Checked,
     clock: SystemClock,
     names: Names,
     writer: Writer<F>,
-    /// Where a finished file of this name lies.
-    place: Arc<dyn Fn(&str, F) -> HandlePlace + Send + Sync>,
+    place: Arc<PlaceOf<F>>,
     open: Option<OpenFile>,
 }
 

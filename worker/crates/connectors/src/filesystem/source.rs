@@ -54,6 +54,8 @@ pub(crate) struct FileSource {
     index: u32,
     parallelism: u32,
     splits: Vec<Split>,
+    /// All splits before this one have ended.
+    read_up_to: usize,
     known: HashMap<String, usize>,
     found: Option<mpsc::Receiver<Result<Vec<FileInfo>, Failure>>>,
     active: Option<(usize, Active)>,
@@ -84,6 +86,7 @@ impl FileSource {
             index: context.index,
             parallelism: context.parallelism,
             splits: Vec::new(),
+            read_up_to: 0,
             known: HashMap::new(),
             active: None,
             reading: None,
@@ -125,7 +128,9 @@ impl FileSource {
 
     /// Starts the next file, if there is one.
     fn start_next(&mut self) -> Result<(), Failure> {
-        let Some(at) = self.splits.iter().position(|s| !s.ended) else { return Ok(()) };
+        let unread = self.splits.iter().skip(self.read_up_to).position(|s| !s.ended);
+        let Some(at) = unread.map(|at| at + self.read_up_to) else { return Ok(()) };
+        self.read_up_to = at;
         let split = &self.splits[at];
         let active = if split.restored {
             Active::Checking(check(&self.reader, split.file.clone(), self.waker.clone()))

@@ -305,7 +305,7 @@ fn a_file_that_changed_since_the_checkpoint_is_a_clear_failure() {
         (|path| std::fs::remove_file(path).unwrap(), "the file is gone since the checkpoint"),
         (
             |path| std::fs::write(path, "{\"id\":1}\n").unwrap(),
-            "the file shrank from 228890 to 9 bytes since the checkpoint",
+            "the file shrank from 248890 to 9 bytes since the checkpoint",
         ),
         (
             |path| {

@@ -103,7 +103,8 @@ pub(crate) fn decode_good(
     }
     let mut bad = Vec::new();
     find_bad(decoder, block, records, &mut bad);
-    let is_bad = |r: &Range<usize>| bad.iter().any(|b: &BadRecord| b.range == *r);
+    // They were found in order.
+    let is_bad = |r: &Range<usize>| bad.binary_search_by_key(&r.start, |b| b.range.start).is_ok();
     let good: Vec<_> = records.iter().filter(|r| !is_bad(r)).cloned().collect();
     decoder.decode(block, &good).map(|rows| (rows, bad))
 }
