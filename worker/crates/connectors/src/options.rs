@@ -144,6 +144,22 @@ impl OptionValue for ByteSize {
     }
 }
 
+/// A number of either sort, whole ones exactly.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Number {
+    Whole(i128),
+    Real(f64),
+}
+
+impl OptionValue for Number {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.trim().parse() {
+            Ok(whole) => Ok(Self::Whole(whole)),
+            Err(_) => f64::parse(text).map(Self::Real),
+        }
+    }
+}
+
 /// A point in time, milliseconds since the Unix epoch, written as UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct UtcMillis(pub(crate) i64);
@@ -219,6 +235,8 @@ pub(crate) const fn join<const N: usize>(lists: &[&[OptionRow]]) -> [OptionRow; 
 /// Reads the options of one table and collects what is wrong with them.
 pub(crate) struct OptionReader<'a> {
     table: &'a TableSpec,
+    /// What `#` in a name stands for now.
+    column: &'a str,
     problems: Vec<OptionError>,
 }
 
@@ -235,7 +253,7 @@ impl<'a> OptionReader<'a> {
                 message: format!("unknown option '{key}'{}", hint(key, known)),
             })
             .collect();
-        Self { table, problems }
+        Self { table, column: "", problems }
     }
 
     /// The table.
@@ -248,20 +266,16 @@ impl<'a> OptionReader<'a> {
         self.table.options.contains_key(key)
     }
 
-    /// The value of an option; `None` if that is a problem, which is noted.
-    pub(crate) fn get<T: OptionValue>(&mut self, row: &OptionRow) -> Option<T> {
-        let (key, default, help) = *row;
-        self.get_as(key, default, help)
+    /// From now on `#` in a name stands for this column.
+    pub(crate) fn for_column(&mut self, column: &'a str) {
+        self.column = column;
     }
 
-    /// The value of an option with a computed name.
-    pub(crate) fn get_as<T: OptionValue>(
-        &mut self,
-        key: &str,
-        default: Option<&str>,
-        help: &str,
-    ) -> Option<T> {
-        let text = match (self.table.options.get(key).map(String::as_str), default) {
+    /// The value of an option; `None` if that is a problem, which is noted.
+    pub(crate) fn get<T: OptionValue>(&mut self, row: &OptionRow) -> Option<T> {
+        let (name, default, help) = *row;
+        let key = name.replace('#', self.column);
+        let text = match (self.table.options.get(&key).map(String::as_str), default) {
             (Some(text), _) => text,
             (None, Some("")) => return T::absent(),
             (None, Some(default)) => default,
@@ -270,7 +284,7 @@ impl<'a> OptionReader<'a> {
                 return None;
             }
         };
-        T::parse(text).map_err(|e| self.problem(Some(key), format!("option '{key}': {e}"))).ok()
+        T::parse(text).map_err(|e| self.problem(Some(&key), format!("option '{key}': {e}"))).ok()
     }
 
     /// Notes a problem.
@@ -343,7 +357,10 @@ mod tests {
         let table = TableSpec {
             name: "t".into(),
             schema: Arc::new(Schema::empty()),
-            options: options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<BTreeMap<_, _>>(),
+            options: options
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect::<BTreeMap<_, _>>(),
             partitioned_by: vec![],
         };
         let mut reader = OptionReader::new(&table, Sample::ROWS);

@@ -11,7 +11,8 @@ use arrow_array::types::{
 use arrow_array::{ArrayRef, BooleanArray, PrimitiveArray};
 use arrow_schema::{DataType, Field, TimeUnit};
 
-use super::{Kind, TableOptions};
+use super::{ColumnOptions, Kind};
+use crate::options::Number;
 use crate::sequence::mix;
 
 /// How a column is made.
@@ -28,29 +29,42 @@ pub(super) struct Column {
 #[derive(Debug, Clone)]
 enum Shape {
     /// Whole numbers in the type's own unit, both ends included.
-    Whole { min: i128, max: i128 },
+    Whole {
+        min: i128,
+        max: i128,
+    },
     /// Numbers from `min` up to `max`.
-    Real { min: f64, max: f64 },
+    Real {
+        min: f64,
+        max: f64,
+    },
     Bool,
     /// Hexadecimal digits or bytes.
-    Text { length: u32, var_len: bool },
+    Text {
+        length: u32,
+        var_len: bool,
+    },
     /// `start + row * step`, in the type's own unit.
-    Sequence { start: i128, step: i128 },
+    Sequence {
+        start: i128,
+        step: i128,
+    },
 }
 
 /// The name of the option that is wrong, if it is one, and why.
 type Wrong = (Option<&'static str>, String);
 
 impl Column {
-    pub(super) fn new(field: &Field, options: &TableOptions) -> Result<Self, Wrong> {
+    pub(super) fn new(field: &Field, options: &ColumnOptions, base_time: i64) -> Result<Self, Wrong> {
         let (name, data_type) = (field.name(), field.data_type().clone());
         if !(0.0..=1.0).contains(&options.null_rate) || (options.null_rate > 0.0 && !field.is_nullable()) {
-            let message = format!("column '{name}': 'null-rate' is a number from 0 to 1, and 0 for a NOT NULL column");
+            let message =
+                format!("column '{name}': 'null-rate' is a number from 0 to 1, and 0 for a NOT NULL column");
             return Err((Some("null-rate"), message));
         }
         let shape = match options.kind {
-            Kind::Random => random(name, &data_type, options)?,
-            Kind::Sequence => sequence(name, &data_type, options)?,
+            Kind::Random => random(name, &data_type, options, base_time)?,
+            Kind::Sequence => sequence(name, &data_type, options, base_time)?,
         };
         let rows = match (options.kind, options.end) {
             (Kind::Sequence, Some(end)) if end < options.start => {
@@ -64,34 +78,54 @@ impl Column {
 }
 
 fn unsupported(name: &str, what: &str) -> Wrong {
-    (None, format!("column '{name}': datagen makes no {what} of this type; it makes numbers, BOOLEAN, STRING, BYTES, DATE, TIME and TIMESTAMP"))
+    (
+        None,
+        format!(
+            "column '{name}': datagen makes no {what} of this type; it makes numbers, BOOLEAN, STRING, BYTES, DATE, TIME and TIMESTAMP"
+        ),
+    )
 }
 
-fn random(name: &str, data_type: &DataType, options: &TableOptions) -> Result<Shape, Wrong> {
-    let whole = |least: i128, greatest: i128, scale: f64| {
-        let bound = |value: Option<f64>, default: i128| value.map_or(default, |v| (v * scale) as i128);
+fn random(name: &str, data_type: &DataType, options: &ColumnOptions, base_time: i64) -> Result<Shape, Wrong> {
+    let whole = |least: i128, greatest: i128, scale: i128| {
+        let bound = |value: Option<Number>, default: i128| match value {
+            None => default,
+            Some(Number::Whole(whole)) => whole.saturating_mul(scale),
+            Some(Number::Real(real)) => (real * scale as f64) as i128,
+        };
         let (min, max) = (bound(options.min, least), bound(options.max, greatest));
         match least <= min && min <= max && max <= greatest {
             true => Ok(Shape::Whole { min, max }),
-            false => Err((Some("min"), format!("column '{name}': 'min' and 'max' must be in order and in the range of the type"))),
+            false => Err((
+                Some("min"),
+                format!("column '{name}': 'min' and 'max' must be in order and in the range of the type"),
+            )),
         }
     };
     let real = |least: f64, greatest: f64| {
-        let (min, max) = (options.min.unwrap_or(least), options.max.unwrap_or(greatest));
+        let bound = |value: Option<Number>, default: f64| match value {
+            None => default,
+            Some(Number::Whole(whole)) => whole as f64,
+            Some(Number::Real(real)) => real,
+        };
+        let (min, max) = (bound(options.min, least), bound(options.max, greatest));
         match least <= min && min <= max && max <= greatest {
             true => Ok(Shape::Real { min, max }),
-            false => Err((Some("min"), format!("column '{name}': 'min' and 'max' must be in order and in the range of the type"))),
+            false => Err((
+                Some("min"),
+                format!("column '{name}': 'min' and 'max' must be in order and in the range of the type"),
+            )),
         }
     };
     match data_type {
         DataType::Boolean => Ok(Shape::Bool),
-        DataType::Int8 => whole(i8::MIN.into(), i8::MAX.into(), 1.0),
-        DataType::Int16 => whole(i16::MIN.into(), i16::MAX.into(), 1.0),
-        DataType::Int32 => whole(i32::MIN.into(), i32::MAX.into(), 1.0),
-        DataType::Int64 => whole(i64::MIN.into(), i64::MAX.into(), 1.0),
+        DataType::Int8 => whole(i8::MIN.into(), i8::MAX.into(), 1),
+        DataType::Int16 => whole(i16::MIN.into(), i16::MAX.into(), 1),
+        DataType::Int32 => whole(i32::MIN.into(), i32::MAX.into(), 1),
+        DataType::Int64 => whole(i64::MIN.into(), i64::MAX.into(), 1),
         DataType::Decimal128(precision, scale) => {
             let greatest = 10_i128.pow(u32::from(*precision)) - 1;
-            whole(-greatest, greatest, 10_f64.powi(i32::from(*scale)))
+            whole(-greatest, greatest, 10_i128.pow(u32::from(scale.unsigned_abs())))
         }
         DataType::Float32 => real(f32::MIN.into(), f32::MAX.into()),
         DataType::Float64 => real(f64::MIN / 2.0, f64::MAX / 2.0),
@@ -99,13 +133,13 @@ fn random(name: &str, data_type: &DataType, options: &TableOptions) -> Result<Sh
             Ok(Shape::Text { length: options.length, var_len: options.var_len })
         }
         DataType::Date32 => {
-            let base = i128::from(options.base_time.0.div_euclid(86_400_000));
+            let base = i128::from(base_time.div_euclid(86_400_000));
             let past = i128::from(options.max_past.as_secs() / 86_400);
             Ok(Shape::Whole { min: base - past, max: base })
         }
         DataType::Time32(TimeUnit::Millisecond) => Ok(Shape::Whole { min: 0, max: 86_399_999 }),
         DataType::Timestamp(unit, _) => {
-            let base = i128::from(options.base_time.0);
+            let base = i128::from(base_time);
             let past = options.max_past.as_millis() as i128;
             Ok(Shape::Whole { min: in_unit(base - past, *unit), max: in_unit(base, *unit) })
         }
@@ -113,7 +147,12 @@ fn random(name: &str, data_type: &DataType, options: &TableOptions) -> Result<Sh
     }
 }
 
-fn sequence(name: &str, data_type: &DataType, options: &TableOptions) -> Result<Shape, Wrong> {
+fn sequence(
+    name: &str,
+    data_type: &DataType,
+    options: &ColumnOptions,
+    base_time: i64,
+) -> Result<Shape, Wrong> {
     let start = i128::from(options.start);
     match data_type {
         DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::Int64 => {
@@ -126,7 +165,9 @@ fn sequence(name: &str, data_type: &DataType, options: &TableOptions) -> Result<
             match options.end.is_some_and(|end| end <= greatest) || *data_type == DataType::Int64 {
                 true if options.start >= -greatest => Ok(Shape::Sequence { start, step: 1 }),
                 _ => {
-                    let message = format!("column '{name}': a sequence needs 'start' and 'end' in the range of its type");
+                    let message = format!(
+                        "column '{name}': a sequence needs 'start' and 'end' in the range of its type"
+                    );
                     Err((Some("end"), message))
                 }
             }
@@ -134,7 +175,7 @@ fn sequence(name: &str, data_type: &DataType, options: &TableOptions) -> Result<
         DataType::Float32 | DataType::Float64 | DataType::Utf8View => Ok(Shape::Sequence { start, step: 1 }),
         DataType::Timestamp(unit, _) => {
             let step = in_unit(options.interval.as_millis() as i128, *unit);
-            Ok(Shape::Sequence { start: in_unit(i128::from(options.base_time.0), *unit) + start * step, step })
+            Ok(Shape::Sequence { start: in_unit(i128::from(base_time), *unit) + start * step, step })
         }
         _ => Err(unsupported(name, "sequence")),
     }
@@ -171,7 +212,9 @@ impl Generated {
             DataType::Decimal128(..) => self.numbers::<Decimal128Type>(rows, |v| v),
             DataType::Date32 => self.numbers::<Date32Type>(rows, |v| v as i32),
             DataType::Time32(_) => self.numbers::<Time32MillisecondType>(rows, |v| v as i32),
-            DataType::Timestamp(TimeUnit::Second, _) => self.numbers::<TimestampSecondType>(rows, |v| v as i64),
+            DataType::Timestamp(TimeUnit::Second, _) => {
+                self.numbers::<TimestampSecondType>(rows, |v| v as i64)
+            }
             DataType::Timestamp(TimeUnit::Millisecond, _) => {
                 self.numbers::<TimestampMillisecondType>(rows, |v| v as i64)
             }
@@ -213,7 +256,8 @@ impl Generated {
     }
 
     fn reals<T: ArrowPrimitiveType>(&self, rows: &[u64], to: impl Fn(f64) -> T::Native) -> ArrayRef {
-        let array: PrimitiveArray<T> = rows.iter().map(|row| self.filled(*row, || to(self.real(*row)))).collect();
+        let array: PrimitiveArray<T> =
+            rows.iter().map(|row| self.filled(*row, || to(self.real(*row)))).collect();
         Arc::new(array)
     }
 
@@ -262,7 +306,11 @@ impl Generated {
     fn text(&self, row: u64) -> String {
         match self.column.shape {
             Shape::Sequence { .. } => self.whole(row).to_string(),
-            _ => self.bytes(row).into_iter().map(|b| char::from(b"0123456789abcdef"[usize::from(b & 15)])).collect(),
+            _ => self
+                .bytes(row)
+                .into_iter()
+                .map(|b| char::from(b"0123456789abcdef"[usize::from(b & 15)]))
+                .collect(),
         }
     }
 }

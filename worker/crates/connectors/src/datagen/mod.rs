@@ -14,7 +14,9 @@ use column::{Column, Generated};
 use weir_dataflow::SourceFactory;
 use weir_protocol::{Failure, FailureKind, key_group};
 
-use crate::options::{ABSENT, OptionReader, OptionRow, UtcMillis, choice, options, suggestion};
+use crate::options::{
+    ABSENT, Number, OptionReader, OptionRow, UtcMillis, choice, count, join, options, suggestion,
+};
 use crate::sequence::{Generate, MAX_NUMBER, Sequence, mix};
 use crate::{Connector, OptionError, Scan, SourceTable, TableSpec};
 
@@ -25,9 +27,15 @@ options! {
         ["number-of-rows", ABSENT, "number of rows, after which the source ends; without it only sequences end it"] rows: Option<u64>,
         ["seed", Some("0"), "other seeds give other rows"] seed: u64,
         ["base-time", Some("2026-01-01 00:00:00"), "random times lie before it, sequences of times begin with it; in UTC"] base_time: UtcMillis,
+    }
+}
+
+options! {
+    /// Options of one column.
+    struct ColumnOptions {
         ["fields.#.kind", Some("random"), "how the column is made: 'random' or 'sequence'"] kind: Kind,
-        ["fields.#.min", ABSENT, "least random number; default: the least of the type"] min: Option<f64>,
-        ["fields.#.max", ABSENT, "greatest random number; default: the greatest of the type"] max: Option<f64>,
+        ["fields.#.min", ABSENT, "least random number; default: the least of the type"] min: Option<Number>,
+        ["fields.#.max", ABSENT, "greatest random number; default: the greatest of the type"] max: Option<Number>,
         ["fields.#.length", Some("100"), "length of random text or bytes"] length: u32,
         ["fields.#.var-len", Some("false"), "whether the length is random too, from 1 to 'length'"] var_len: bool,
         ["fields.#.null-rate", Some("0"), "share of rows in which the column is NULL, from 0 to 1"] null_rate: f64,
@@ -48,19 +56,18 @@ choice! {
     }
 }
 
+const OPTION_LISTS: &[&[OptionRow]] = &[TableOptions::ROWS, ColumnOptions::ROWS];
+const ALL_OPTIONS: &[OptionRow] = &join::<{ count(OPTION_LISTS) }>(OPTION_LISTS);
+
 /// The connector `datagen`.
 pub(crate) const CONNECTOR: Connector =
-    Connector { name: "datagen", source: Some(source), sink: None, options: TableOptions::ROWS };
+    Connector { name: "datagen", source: Some(source), sink: None, options: ALL_OPTIONS };
 
 fn source(spec: &TableSpec) -> Result<Arc<dyn SourceTable>, Vec<OptionError>> {
-    let mut reader = OptionReader::new(spec, TableOptions::ROWS);
+    let mut reader = OptionReader::new(spec, ALL_OPTIONS);
     check_names(spec, &mut reader);
     let table = read(spec, &mut reader);
     reader.finish(table.map(|t| Arc::new(t) as Arc<dyn SourceTable>))
-}
-
-fn row(name: &str) -> OptionRow {
-    TableOptions::ROWS.iter().copied().find(|(n, _, _)| *n == name).unwrap_or(("", ABSENT, ""))
 }
 
 /// Every `fields.X.…` must be about a column.
@@ -73,47 +80,24 @@ fn check_names(spec: &TableSpec, reader: &mut OptionReader<'_>) {
     }
 }
 
-fn read(spec: &TableSpec, reader: &mut OptionReader<'_>) -> Option<Datagen> {
-    let rate = reader.get(&row("rows-per-second"));
-    let rows: Option<Option<u64>> = reader.get(&row("number-of-rows"));
-    let seed: Option<u64> = reader.get(&row("seed"));
-    let base: Option<UtcMillis> = reader.get(&row("base-time"));
-    let columns: Vec<_> =
-        spec.schema.fields().iter().map(|f| read_column(f, base.map_or(0, |b| b.0), reader)).collect();
+fn read<'a>(spec: &'a TableSpec, reader: &mut OptionReader<'a>) -> Option<Datagen> {
+    let options = TableOptions::read(reader);
+    let base_time = options.as_ref().map_or(0, |o| o.base_time.0);
+    let columns: Vec<_> = spec.schema.fields().iter().map(|f| read_column(f, base_time, reader)).collect();
     let columns = columns.into_iter().collect::<Option<Vec<_>>>()?;
-    let sequences = columns.iter().filter_map(|c| c.rows);
-    let end = rows?.into_iter().chain(sequences).min().unwrap_or(MAX_NUMBER).min(MAX_NUMBER);
-    Some(Datagen { schema: spec.schema.clone(), columns, seed: seed?, end, rate: rate? })
+    let options = options?;
+    let ends = options.rows.into_iter().chain(columns.iter().filter_map(|c| c.rows));
+    let end = ends.min().unwrap_or(MAX_NUMBER).min(MAX_NUMBER);
+    Some(Datagen { schema: spec.schema.clone(), columns, seed: options.seed, end, rate: options.rate })
 }
 
-fn read_column(field: &Field, base_time: i64, reader: &mut OptionReader<'_>) -> Option<Column> {
-    let name = |option: &str| option.replace('#', field.name());
-    macro_rules! get {
-        ($option:literal) => {{
-            let (key, default, help) = row($option);
-            reader.get_as(&name(key), default, help)
-        }};
-    }
-    let options = TableOptions {
-        rate: 0,
-        rows: None,
-        seed: 0,
-        base_time: UtcMillis(base_time),
-        kind: get!("fields.#.kind")?,
-        min: get!("fields.#.min")?,
-        max: get!("fields.#.max")?,
-        length: get!("fields.#.length")?,
-        var_len: get!("fields.#.var-len")?,
-        null_rate: get!("fields.#.null-rate")?,
-        max_past: get!("fields.#.max-past")?,
-        start: get!("fields.#.start")?,
-        end: get!("fields.#.end")?,
-        interval: get!("fields.#.interval")?,
-    };
-    match Column::new(field, &options) {
+fn read_column<'a>(field: &'a Field, base_time: i64, reader: &mut OptionReader<'a>) -> Option<Column> {
+    reader.for_column(field.name());
+    let options = ColumnOptions::read(reader)?;
+    match Column::new(field, &options, base_time) {
         Ok(column) => Some(column),
         Err((option, message)) => {
-            let key = option.map(|o| name(&format!("fields.#.{o}")));
+            let key = option.map(|o| format!("fields.{}.{o}", field.name()));
             reader.problem(key.as_deref().filter(|k| reader.has(k)), message);
             None
         }
@@ -136,7 +120,8 @@ impl SourceTable for Datagen {
             salt: mix(self.seed ^ key_group::hash_bytes(self.schema.field(*at).name().as_bytes())),
             column: self.columns[*at].clone(),
         };
-        let rows = Rows { schema: Arc::new(Schema::new(fields)), columns: used.iter().map(generated).collect() };
+        let rows =
+            Rows { schema: Arc::new(Schema::new(fields)), columns: used.iter().map(generated).collect() };
         let factory = Sequence {
             generator: Arc::new(rows),
             end: self.end,

@@ -49,9 +49,10 @@ fn lines(options: &[(&str, &str)], used: &[usize]) -> Vec<String> {
     for batch in drain(source.as_mut()) {
         let columns: Vec<_> =
             batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &text).unwrap()).collect();
-        lines.extend((0..batch.num_rows()).map(|row| {
-            columns.iter().map(|c| c.value(row).to_string()).collect::<Vec<_>>().join("|")
-        }));
+        lines.extend(
+            (0..batch.num_rows())
+                .map(|row| columns.iter().map(|c| c.value(row).to_string()).collect::<Vec<_>>().join("|")),
+        );
     }
     lines
 }
@@ -84,21 +85,45 @@ fn a_sequence_ends_the_source_and_random_values_stay_in_their_range() {
 }
 
 #[test]
+fn every_row_comes_once_whatever_is_restored_at_any_parallelism() {
+    let table = source(&table(columns(), OPTIONS)).map_err(|e| format!("{e:?}")).unwrap();
+    let columns = [0, 4].map(|column| ColumnPath { column, field: None }).to_vec();
+    let (factory, _) = table.scan(&Scan { columns, filters: vec![] });
+    crate::testing::source_suite::every_row_once(factory.as_ref(), 0..12);
+}
+
+#[test]
 fn a_column_is_the_same_whatever_other_columns_are_read() {
     let (all, one) = (lines(OPTIONS, &[0, 1, 4]), lines(OPTIONS, &[4]));
     assert!(all.iter().zip(&one).all(|(all, one)| all.ends_with(one.as_str())));
-    let other: Vec<_> = OPTIONS.iter().map(|(k, v)| if *k == "seed" { (*k, "8") } else { (*k, *v) }).collect();
+    let other: Vec<_> =
+        OPTIONS.iter().map(|(k, v)| if *k == "seed" { (*k, "8") } else { (*k, *v) }).collect();
     assert_ne!(lines(&other, &[4]), one);
 }
 
 #[test]
 fn wrong_options_are_told_with_the_column() {
     let cases: &[(&[(&str, &str)], &str)] = &[
-        (&[("fields.nam.length", "3")], "option 'fields.nam.length': the table has no column 'nam'; did you mean 'name'?"),
-        (&[("fields.n.min", "5"), ("fields.n.max", "3")], "column 'n': 'min' and 'max' must be in order and in the range of the type"),
-        (&[("fields.n.kind", "sequence")], "column 'n': a sequence needs 'start' and 'end' in the range of its type"),
-        (&[("fields.n.kind", "sequenc")], "option 'fields.n.kind': 'sequenc' is not allowed: write one of 'random', 'sequence'; did you mean 'sequence'?"),
-        (&[("fields.x.null-rate", "2")], "column 'x': 'null-rate' is a number from 0 to 1, and 0 for a NOT NULL column"),
+        (
+            &[("fields.nam.length", "3")],
+            "option 'fields.nam.length': the table has no column 'nam'; did you mean 'name'?",
+        ),
+        (
+            &[("fields.n.min", "5"), ("fields.n.max", "3")],
+            "column 'n': 'min' and 'max' must be in order and in the range of the type",
+        ),
+        (
+            &[("fields.n.kind", "sequence")],
+            "column 'n': a sequence needs 'start' and 'end' in the range of its type",
+        ),
+        (
+            &[("fields.n.kind", "sequenc")],
+            "option 'fields.n.kind': 'sequenc' is not allowed: write one of 'random', 'sequence'; did you mean 'sequence'?",
+        ),
+        (
+            &[("fields.x.null-rate", "2")],
+            "column 'x': 'null-rate' is a number from 0 to 1, and 0 for a NOT NULL column",
+        ),
         (&[("fields.n.size", "2")], "unknown option 'fields.n.size'; did you mean 'fields.#.end'?"),
     ];
     for (options, message) in cases {

@@ -65,7 +65,13 @@ impl BadRecords {
     ///
     /// # Errors
     /// The first bad record, if the job is to fail; or a dead-letter file that can't be written.
-    pub(crate) fn take(&mut self, file: &str, offset: u64, block: &[u8], bad: &[BadRecord]) -> Result<(), Failure> {
+    pub(crate) fn take(
+        &mut self,
+        file: &str,
+        offset: u64,
+        block: &[u8],
+        bad: &[BadRecord],
+    ) -> Result<(), Failure> {
         let Some(first) = bad.first() else { return Ok(()) };
         match self.policy {
             OnBadRecord::Fail => {

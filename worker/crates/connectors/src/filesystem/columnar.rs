@@ -47,7 +47,8 @@ impl ParquetReader {
         reader: Reader,
         waker: Waker,
     ) -> Result<Self, Failure> {
-        let footer = ParquetMetaDataPushDecoder::try_new(file.size).map_err(|e| damaged(&file, e.to_string()))?;
+        let footer =
+            ParquetMetaDataPushDecoder::try_new(file.size).map_err(|e| damaged(&file, e.to_string()))?;
         let stage = Stage::Footer(Box::new(footer));
         Ok(Self { file, projection, reader, waker, rows, stage, fetching: None })
     }
@@ -69,7 +70,9 @@ impl ParquetReader {
                     }
                     Err(mpsc::error::TryRecvError::Empty) => return Ok(Progress::Pending),
                     Err(mpsc::error::TryRecvError::Disconnected) => {
-                        return Err(Failure::new(FailureKind::Source, "reading was stopped").at(&self.file.path));
+                        return Err(
+                            Failure::new(FailureKind::Source, "reading was stopped").at(&self.file.path)
+                        );
                     }
                 }
             }
@@ -134,7 +137,12 @@ impl ParquetReader {
     }
 }
 
-async fn fetch_all(reader: &Reader, path: &str, ranges: Vec<Range<u64>>, send: &mpsc::Sender<Fetched>) -> Fetched {
+async fn fetch_all(
+    reader: &Reader,
+    path: &str,
+    ranges: Vec<Range<u64>>,
+    send: &mpsc::Sender<Fetched>,
+) -> Fetched {
     let mut all = Vec::with_capacity(ranges.len());
     for range in &ranges {
         let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);

@@ -95,7 +95,9 @@ impl Files for LocalFiles {
     }
 }
 
-fn blocking<'a, T: Send + 'static>(work: impl FnOnce() -> Result<T, ReadError> + Send + 'static) -> Later<'a, T> {
+fn blocking<'a, T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
+) -> Later<'a, T> {
     Box::pin(async move {
         match tokio::task::spawn_blocking(work).await {
             Ok(result) => result,

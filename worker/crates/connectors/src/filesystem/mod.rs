@@ -9,6 +9,7 @@ mod commit;
 mod disk;
 mod files;
 mod retry;
+mod s3;
 mod sink;
 mod source;
 mod text;
@@ -24,8 +25,10 @@ use bad_records::{BadRecords, OnBadRecord};
 use columnar::ParquetReader;
 use files::{FileInfo, Files, LocalFiles};
 use retry::Reader;
+use s3::{S3Files, S3Place};
 use source::{FileSource, Position};
 use text::{MakeDecoder, TextFormat, TextReader};
+use weir_checkpoint::store::s3::S3Options;
 use weir_dataflow::{OpenSource, Source, SourceFactory};
 use weir_protocol::{Failure, FailureKind};
 
@@ -48,6 +51,9 @@ options! {
         ["bad-records.path", ABSENT, "a file on the worker's disk to which bad records are appended, as JSON lines, with file, offset and reason"] dead_letters: Option<String>,
         ["sink.rolling-policy.file-size", Some("128mb"), "a file is finished when it has this size"] file_size: ByteSize,
         ["sink.rolling-policy.rollover-interval", Some("30 min"), "a file is finished when it is this old; every checkpoint finishes it anyway"] rollover: Duration,
+        ["s3.endpoint", ABSENT, "URL of another S3 server than Amazon's; default: AWS_ENDPOINT_URL of the environment"] s3_endpoint: Option<String>,
+        ["s3.region", ABSENT, "region of the bucket; default: that of the environment, or us-east-1"] s3_region: Option<String>,
+        ["s3.path-style", ABSENT, "whether the bucket stands in the path instead of the host name; default: 'true' if there is an endpoint"] s3_path_style: Option<bool>,
         ["sink.changelog-column", ABSENT, "name of a first column that tells the kind of the row: +I, -U, +U or -D; without it only inserts can be written"] changelog_column: Option<String>,
     }
 }
@@ -65,7 +71,14 @@ pub(crate) const CONNECTOR: Connector =
 struct Checked {
     files: FileOptions,
     formats: FormatOptions,
-    place: PathBuf,
+    place: Place,
+}
+
+/// Where the files are.
+#[derive(Debug, Clone)]
+enum Place {
+    Local(PathBuf),
+    S3(S3Place),
 }
 
 /// Reads and checks what reading and writing have in common.
@@ -73,7 +86,7 @@ fn checked(reader: &mut OptionReader<'_>) -> Option<Checked> {
     let files = FileOptions::read(reader);
     let (json, csv, parquet) =
         (JsonOptions::read(reader), CsvOptions::read(reader), ParquetOptions::read(reader));
-    let place = files.as_ref().and_then(|f| local_path(&f.path, reader));
+    let place = files.as_ref().and_then(|f| place(f, reader));
     if let Some(format) = files.as_ref().map(|f| f.format) {
         check_format(format, reader);
     }
@@ -89,29 +102,64 @@ fn check_format(format: Format, reader: &mut OptionReader<'_>) {
     let name = format.extension();
     for field in reader.table().schema.fields() {
         if let Some(sql) = format.unsupported(field) {
-            let message = format!("column '{}': {sql} cannot be carried by the format '{name}'", field.name());
+            let message =
+                format!("column '{}': {sql} cannot be carried by the format '{name}'", field.name());
             reader.problem(None, message);
         }
     }
     for other in ["json", "csv", "parquet"].into_iter().filter(|o| *o != name) {
         let prefix = format!("{other}.");
         for key in reader.table().options.keys().filter(|k| k.starts_with(&prefix)) {
-            let message = format!("option '{key}' belongs to the format '{other}', but the format is '{name}'");
+            let message =
+                format!("option '{key}' belongs to the format '{other}', but the format is '{name}'");
             reader.problem(Some(key), message);
         }
     }
 }
 
-fn local_path(text: &str, reader: &mut OptionReader<'_>) -> Option<PathBuf> {
-    let path = Path::new(text.strip_prefix("file://").unwrap_or(text));
-    if path.is_absolute() {
-        return Some(path.to_owned());
+fn place(options: &FileOptions, reader: &mut OptionReader<'_>) -> Option<Place> {
+    let text = options.path.as_str();
+    let s3_options = [
+        ("s3.endpoint", options.s3_endpoint.is_some()),
+        ("s3.region", options.s3_region.is_some()),
+        ("s3.path-style", options.s3_path_style.is_some()),
+    ];
+    if let Some(rest) = text.strip_prefix("s3://") {
+        let (bucket, root) = rest.split_once('/').unwrap_or((rest, ""));
+        let root = root.trim_end_matches('/');
+        if !bucket.is_empty()
+            && !root.split('/').skip(usize::from(root.is_empty())).any(|p| p.is_empty() || p == "..")
+        {
+            return Some(Place::S3(s3_place(options, bucket, root)));
+        }
+    } else {
+        for (key, _) in s3_options.iter().filter(|(_, given)| *given) {
+            reader.problem(Some(key), format!("option '{key}' is for paths on S3, but 'path' is '{text}'"));
+        }
+        let path = Path::new(text.strip_prefix("file://").unwrap_or(text));
+        if path.is_absolute() && !path.components().any(|c| c == std::path::Component::ParentDir) {
+            return Some(Place::Local(path.to_owned()));
+        }
     }
-    reader.problem(
-        Some("path"),
-        format!("option 'path': '{text}' is not allowed: write '/absolute' or 'file:///absolute'"),
+    let message = format!(
+        "option 'path': '{text}' is not allowed: write '/absolute', 'file:///absolute' or 's3://bucket/prefix', without '..'"
     );
+    reader.problem(Some("path"), message);
     None
+}
+
+fn s3_place(options: &FileOptions, bucket: &str, root: &str) -> S3Place {
+    let other_server = options.s3_endpoint.is_some() || std::env::var_os("AWS_ENDPOINT_URL").is_some();
+    S3Place {
+        options: S3Options {
+            bucket: bucket.to_owned(),
+            endpoint: options.s3_endpoint.clone(),
+            region: options.s3_region.clone(),
+            path_style: options.s3_path_style.unwrap_or(other_server),
+            credentials: None,
+        },
+        root: root.to_owned(),
+    }
 }
 
 fn source(spec: &TableSpec) -> Result<Arc<dyn SourceTable>, Vec<OptionError>> {
@@ -153,11 +201,15 @@ struct DeclaredFiles {
 
 impl SourceTable for DeclaredFiles {
     fn scan(&self, scan: &Scan) -> (Arc<dyn SourceFactory>, Vec<bool>) {
+        let files: Arc<dyn Files> = match &self.options.place {
+            Place::Local(path) => Arc::new(LocalFiles::new(path.clone())),
+            Place::S3(place) => Arc::new(S3Files::new(place.clone())),
+        };
         let table = FileTable {
             name: self.spec.name.clone(),
             projection: Arc::new(Projection::new(&self.spec.schema, &scan.columns)),
             schema: self.spec.schema.clone(),
-            files: Arc::new(LocalFiles::new(self.options.place.clone())),
+            files,
             monitor: self.options.files.monitor,
             options: self.options.clone(),
         };
@@ -195,7 +247,13 @@ impl FileTable {
         BadRecords::new(files.bad_records, files.dead_letters.as_ref().map(PathBuf::from))
     }
 
-    fn open_file(&self, file: &FileInfo, at: Position, reader: &Reader, waker: &Waker) -> Result<RowReader, Failure> {
+    fn open_file(
+        &self,
+        file: &FileInfo,
+        at: Position,
+        reader: &Reader,
+        waker: &Waker,
+    ) -> Result<RowReader, Failure> {
         let (reader, waker) = (reader.clone(), waker.clone());
         match (self.options.files.format, at) {
             (Format::Parquet, Position::Row(row)) => {
@@ -206,7 +264,8 @@ impl FileTable {
                 Ok(RowReader::Text(TextReader::new(file.clone(), byte, self.text_format()?, reader, waker)))
             }
             _ => {
-                let message = format!("{}: the checkpoint's position was made with another format", file.path);
+                let message =
+                    format!("{}: the checkpoint's position was made with another format", file.path);
                 Err(Failure::new(FailureKind::StateIncompatible, message))
             }
         }
@@ -255,5 +314,7 @@ impl SourceFactory for FileSourceFactory {
     }
 }
 
+#[cfg(test)]
+mod fault_tests;
 #[cfg(test)]
 mod tests;

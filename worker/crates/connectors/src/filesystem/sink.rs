@@ -10,10 +10,11 @@ use weir_dataflow::{Chunk, Committer, IoFuture, OpenSink, Sink, SinkFactory};
 use weir_protocol::{CheckpointId, Failure, FailureKind};
 use weir_runtime::{Clock, Random, SystemClock, SystemRandom, Timestamp};
 
-use super::commit::{Handle, LocalCommitter};
-use super::disk::LocalDisk;
-use super::writer::{Done, Writer};
-use super::{ALL_OPTIONS, Checked, checked};
+use super::commit::{FileCommitter, Handle, HandlePlace};
+use super::disk::{DiskTarget, LocalDisk};
+use super::s3::S3Target;
+use super::writer::{Done, Target, Writer};
+use super::{ALL_OPTIONS, Checked, Place, checked};
 use crate::formats::Encoder;
 use crate::options::OptionReader;
 use crate::{OptionError, TableSpec};
@@ -26,11 +27,11 @@ const WAITING_BYTES: usize = 8 << 20;
 pub(super) fn sink(spec: &TableSpec) -> Result<Arc<dyn SinkFactory>, Vec<OptionError>> {
     let mut reader = OptionReader::new(spec, ALL_OPTIONS);
     let checked = checked(&mut reader);
-    if let Some(name) = checked.as_ref().and_then(|c| c.files.changelog_column.as_deref()) {
-        if spec.schema.field_with_name(name).is_ok() {
-            let message = format!("option 'sink.changelog-column': the table has a column '{name}' already");
-            reader.problem(Some("sink.changelog-column"), message);
-        }
+    if let Some(name) = checked.as_ref().and_then(|c| c.files.changelog_column.as_deref())
+        && spec.schema.field_with_name(name).is_ok()
+    {
+        let message = format!("option 'sink.changelog-column': the table has a column '{name}' already");
+        reader.problem(Some("sink.changelog-column"), message);
     }
     let factory = checked.map(|options| {
         let schema = with_kind(&spec.schema, options.files.changelog_column.as_deref());
@@ -47,10 +48,12 @@ fn with_kind(schema: &SchemaRef, column: Option<&str>) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-struct FileSinkFactory {
-    name: String,
-    schema: SchemaRef,
-    options: Checked,
+/// Makes the subtasks of a table of files that is written.
+pub(super) struct FileSinkFactory {
+    pub(super) name: String,
+    /// The schema of the files.
+    pub(super) schema: SchemaRef,
+    pub(super) options: Checked,
 }
 
 impl SinkFactory for FileSinkFactory {
@@ -59,22 +62,47 @@ impl SinkFactory for FileSinkFactory {
     }
 
     fn open(&self, context: OpenSink) -> Result<Box<dyn Sink>, Failure> {
-        let disk = LocalDisk::new(self.options.place.clone());
-        let trouble = context.troubles.place(format!("sink {}/{}", self.name, context.index));
-        let writer = Writer::start(disk, trouble, context.waker.clone(), &context.io);
-        Ok(Box::new(FileSink {
-            schema: self.schema.clone(),
-            options: self.options.clone(),
-            clock: SystemClock::default(),
-            names: Names::new(&context, &SystemRandom),
-            writer,
-            open: None,
-            finished: 0,
-        }))
+        match &self.options.place {
+            Place::Local(folder) => {
+                let folder = folder.clone();
+                let text = folder.display().to_string();
+                let place = move |name: &str, ()| HandlePlace::Folder(text.clone(), name.to_owned());
+                Ok(self.open_on(DiskTarget::new(LocalDisk::new(folder)), place, &context))
+            }
+            Place::S3(place) => {
+                let target = S3Target::new(place.clone());
+                Ok(self.open_on(target, |_, uploaded| HandlePlace::Upload(uploaded), &context))
+            }
+        }
     }
 
     fn committer(&self, io: tokio::runtime::Handle) -> Option<Box<dyn Committer>> {
-        Some(Box::new(LocalCommitter::new(io)))
+        let s3 = match &self.options.place {
+            Place::Local(_) => None,
+            Place::S3(place) => Some(place.clone()),
+        };
+        Some(Box::new(FileCommitter { io, s3 }))
+    }
+}
+
+impl FileSinkFactory {
+    fn open_on<T: Target>(
+        &self,
+        target: T,
+        place: impl Fn(&str, T::Finished) -> HandlePlace + Send + Sync + 'static,
+        context: &OpenSink,
+    ) -> Box<dyn Sink> {
+        let trouble = context.troubles.place(format!("sink {}/{}", self.name, context.index));
+        let extension = self.options.files.format.extension();
+        Box::new(FileSink {
+            schema: self.schema.clone(),
+            options: self.options.clone(),
+            clock: SystemClock::default(),
+            names: Names::new(context, &SystemRandom, extension),
+            writer: Writer::start(target, trouble, context.waker.clone(), &context.io),
+            place: Arc::new(place),
+            open: None,
+        })
     }
 }
 
@@ -82,25 +110,21 @@ impl SinkFactory for FileSinkFactory {
 /// nobody else has, so that no other attempt, execution, job or table makes the same.
 struct Names {
     begin: String,
-    nonce: String,
+    extension: &'static str,
     next: u64,
 }
 
 impl Names {
-    fn new(context: &OpenSink, random: &dyn Random) -> Self {
-        let begin = format!("a{:06}-e{:03}-s{:04}", context.attempt.0, context.execution.0, context.index);
-        Self { begin, nonce: format!("{:016x}", random.next_u64()), next: 0 }
+    fn new(context: &OpenSink, random: &dyn Random, extension: &'static str) -> Self {
+        let (attempt, execution) = (context.attempt.0, context.execution.0);
+        let nonce = random.next_u64();
+        let begin = format!("part-a{attempt:06}-e{execution:03}-s{:04}-{nonce:016x}", context.index);
+        Self { begin, extension, next: 0 }
     }
 
-    /// The hidden name of the next file while it is not committed.
-    fn temporary(&mut self) -> String {
+    fn next(&mut self) -> String {
         self.next += 1;
-        format!(".part-{}-{}-{}.inprogress", self.begin, self.nonce, self.next)
-    }
-
-    /// The name of the `n`th file of a checkpoint.
-    fn last(&self, id: CheckpointId, n: usize, extension: &str) -> String {
-        format!("part-{}-c{:08}-{n:04}-{}.{extension}", self.begin, id.0, self.nonce)
+        format!("{}-{:06}.{}", self.begin, self.next, self.extension)
     }
 }
 
@@ -113,18 +137,20 @@ struct OpenFile {
     since: Timestamp,
 }
 
-struct FileSink {
+/// Where a finished file of a name lies.
+type PlaceOf<F> = dyn Fn(&str, F) -> HandlePlace + Send + Sync;
+
+struct FileSink<F> {
     schema: SchemaRef,
     options: Checked,
     clock: SystemClock,
     names: Names,
-    writer: Writer,
+    writer: Writer<F>,
+    place: Arc<PlaceOf<F>>,
     open: Option<OpenFile>,
-    /// Files that were finished since the last checkpoint.
-    finished: usize,
 }
 
-impl Sink for FileSink {
+impl<F: Send + 'static> Sink for FileSink<F> {
     fn ready(&mut self) -> bool {
         self.writer.has_room(WAITING_BYTES)
     }
@@ -154,29 +180,26 @@ impl Sink for FileSink {
         Ok(())
     }
 
-    fn prepare_commit(&mut self, id: CheckpointId) -> Result<IoFuture<Vec<Vec<u8>>>, Failure> {
+    fn prepare_commit(&mut self, _id: CheckpointId) -> Result<IoFuture<Vec<Vec<u8>>>, Failure> {
         self.writer.check()?;
         self.finish_file()?;
-        let count = std::mem::take(&mut self.finished);
-        let names: Vec<_> = (0..count).map(|n| self.names.last(id, n, self.options.files.format.extension())).collect();
-        let folder = self.options.place.display().to_string();
         let done = self.writer.prepare();
+        let place = self.place.clone();
         Ok(Box::pin(async move {
-            let files = done.await?;
-            Ok(files.into_iter().zip(names).map(|(done, name)| handle(&folder, done, name)).collect())
+            let handle = |file: Done<F>| {
+                let place = place(&file.name, file.finished);
+                Handle { size: file.size, blake3: file.blake3, place }.to_bytes()
+            };
+            Ok(done.await?.into_iter().map(handle).collect())
         }))
     }
 }
 
-fn handle(folder: &str, done: Done, name: String) -> Vec<u8> {
-    Handle { folder: folder.to_owned(), temporary: done.name, name, size: done.size, blake3: done.blake3 }.to_bytes()
-}
-
-impl FileSink {
+impl<F: Send + 'static> FileSink<F> {
     fn begin_file(&mut self) -> Result<OpenFile, Failure> {
         let encoder = Encoder::new(self.options.files.format, &self.options.formats, &self.schema)
             .map_err(|e| self.cannot_encode(&e))?;
-        self.writer.create(self.names.temporary());
+        self.writer.create(self.names.next());
         Ok(OpenFile { encoder, piece: Vec::new(), bytes: 0, since: self.clock.now() })
     }
 
@@ -185,7 +208,6 @@ impl FileSink {
             file.encoder.finish(&mut file.piece).map_err(|e| self.cannot_encode(&e))?;
             self.writer.write(file.piece);
             self.writer.finish();
-            self.finished += 1;
         }
         Ok(())
     }
@@ -201,7 +223,8 @@ impl FileSink {
             return Ok(chunk.rows.clone());
         }
         let kinds: StringViewArray = (0..chunk.len()).map(|row| Some(chunk.kind(row).short())).collect();
-        let columns = std::iter::once(Arc::new(kinds) as _).chain(chunk.rows.columns().iter().cloned()).collect();
+        let columns =
+            std::iter::once(Arc::new(kinds) as _).chain(chunk.rows.columns().iter().cloned()).collect();
         RecordBatch::try_new(self.schema.clone(), columns)
             .map_err(|e| Failure::new(FailureKind::Bug, format!("rows of the file sink: {e}")))
     }

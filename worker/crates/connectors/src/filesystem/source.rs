@@ -54,9 +54,13 @@ pub(crate) struct FileSource {
     index: u32,
     parallelism: u32,
     splits: Vec<Split>,
+    /// All splits before this one have ended.
+    read_up_to: usize,
     known: HashMap<String, usize>,
     found: Option<mpsc::Receiver<Result<Vec<FileInfo>, Failure>>>,
     active: Option<(usize, Active)>,
+    /// The split that was told to be read, if any was told.
+    reading: Option<Option<usize>>,
     bad: BadRecords,
 }
 
@@ -82,8 +86,10 @@ impl FileSource {
             index: context.index,
             parallelism: context.parallelism,
             splits: Vec::new(),
+            read_up_to: 0,
             known: HashMap::new(),
             active: None,
+            reading: None,
             reader,
             table,
         };
@@ -121,8 +127,10 @@ impl FileSource {
     }
 
     /// Starts the next file, if there is one.
-    fn start_next(&mut self) -> Result<bool, Failure> {
-        let Some(at) = self.splits.iter().position(|s| !s.ended) else { return Ok(false) };
+    fn start_next(&mut self) -> Result<(), Failure> {
+        let unread = self.splits.iter().skip(self.read_up_to).position(|s| !s.ended);
+        let Some(at) = unread.map(|at| at + self.read_up_to) else { return Ok(()) };
+        self.read_up_to = at;
         let split = &self.splits[at];
         let active = if split.restored {
             Active::Checking(check(&self.reader, split.file.clone(), self.waker.clone()))
@@ -130,7 +138,7 @@ impl FileSource {
             Active::Reading(self.open_split(at)?)
         };
         self.active = Some((at, active));
-        Ok(true)
+        Ok(())
     }
 
     fn open_split(&self, at: usize) -> Result<RowReader, Failure> {
@@ -143,12 +151,16 @@ impl Source for FileSource {
     fn poll_batch(&mut self) -> Result<Poll, Failure> {
         self.take_found()?;
         loop {
+            if self.active.is_none() {
+                self.start_next()?;
+            }
+            let now = self.active.as_ref().map(|(at, _)| *at);
+            if self.reading != Some(now) {
+                self.reading = Some(now);
+                return Ok(Poll::Reading(now.into_iter().collect()));
+            }
             let Some((at, active)) = &mut self.active else {
-                match self.start_next()? {
-                    true => continue,
-                    false if self.found.is_none() => return Ok(Poll::Exhausted),
-                    false => return Ok(Poll::Pending),
-                }
+                return Ok(if self.found.is_none() { Poll::Exhausted } else { Poll::Pending });
             };
             let at = *at;
             match active {

@@ -81,7 +81,13 @@ pub(crate) struct TextFormat {
 }
 
 impl TextReader {
-    pub(crate) fn new(file: FileInfo, position: u64, format: TextFormat, reader: Reader, waker: Waker) -> Self {
+    pub(crate) fn new(
+        file: FileInfo,
+        position: u64,
+        format: TextFormat,
+        reader: Reader,
+        waker: Waker,
+    ) -> Self {
         let (send, blocks) = mpsc::channel(BLOCKS_AHEAD);
         let path = file.path.clone();
         let io = reader.io.clone();

@@ -1,11 +1,13 @@
-//! The task that writes a sink subtask's files in the order it is told to, and waits out a full or
-//! unwritable disk. Sans-disk: [`Disk`] is what it writes to.
+//! The task that writes a sink subtask's files in the order it is told to, and waits out a full disk
+//! or an unreachable store. What it writes to is a [`Target`].
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures::future::BoxFuture;
 use tokio::sync::{mpsc, oneshot};
 use weir_dataflow::Trouble;
 use weir_protocol::{Failure, FailureKind};
@@ -14,39 +16,54 @@ use weir_protocol::{Failure, FailureKind};
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// A file that is durable under its temporary name.
+/// A file that is durable at its place and not visible.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Done {
+pub(super) struct Done<F> {
+    /// The name that it is to get.
     pub(super) name: String,
     pub(super) size: u64,
     /// Digest of the bytes, as hexadecimal digits.
     pub(super) blake3: String,
+    /// What the target needs to make it visible.
+    pub(super) finished: F,
 }
 
-/// Where files are written. Blocking; one file is open at a time.
-pub(super) trait Disk: Send + 'static {
-    /// Makes the folder if need be, and a new file in it.
-    fn create(&mut self, name: &str) -> std::io::Result<()>;
+/// Why something was not written.
+#[derive(Debug)]
+pub(super) enum WriteError {
+    /// The same try may succeed later.
+    Passing(String),
+    /// What was written so far may be damaged or gone: the execution ends and the rows are written
+    /// again from the last checkpoint.
+    Final(String),
+}
 
-    /// Writes bytes at an offset of the open file; what may be there from a failed try is cut off
-    /// first.
-    fn write_at(&mut self, offset: u64, bytes: &[u8]) -> std::io::Result<()>;
+/// An answer that comes later.
+pub(super) type Step<'a, T> = BoxFuture<'a, Result<T, WriteError>>;
+
+/// Where files are written, one after the other. Each call is repeated after a passing error.
+pub(super) trait Target: Send + 'static {
+    /// What making a file visible needs besides its name.
+    type Finished: Send + 'static;
+
+    /// Begins a file that will have this name.
+    fn create<'a>(&'a mut self, name: &'a str) -> Step<'a, ()>;
+
+    /// Writes bytes at an offset of the open file: where the last ones ended.
+    fn write<'a>(&'a mut self, offset: u64, bytes: &'a Bytes) -> Step<'a, ()>;
 
     /// Makes the open file durable and closes it.
-    fn sync(&mut self) -> std::io::Result<()>;
+    fn finish(&mut self) -> Step<'_, Self::Finished>;
 
-    /// Makes the names of all files durable.
-    fn sync_folder(&mut self) -> std::io::Result<()>;
-
-    /// Where this is, for messages.
-    fn place(&self) -> String;
+    /// Makes the names of all finished files durable.
+    fn prepare(&mut self) -> Step<'_, ()>;
 }
 
-enum Command {
+enum Command<F> {
     Create(String),
-    Write(Vec<u8>),
+    Write(Bytes),
     Finish,
-    Prepare(oneshot::Sender<Vec<Done>>),
+    Prepare(oneshot::Sender<Vec<Done<F>>>),
 }
 
 /// What the sink and the task share.
@@ -59,18 +76,21 @@ struct Shared {
 }
 
 /// The sink's end of the task.
-pub(super) struct Writer {
-    commands: mpsc::UnboundedSender<Command>,
+pub(super) struct Writer<F> {
+    commands: mpsc::UnboundedSender<Command<F>>,
     shared: Arc<Shared>,
 }
 
-impl Writer {
-    pub(super) fn start(disk: impl Disk, trouble: Trouble, waker: Waker, io: &tokio::runtime::Handle) -> Self {
+impl<F: Send + 'static> Writer<F> {
+    pub(super) fn start<T>(target: T, trouble: Trouble, waker: Waker, io: &tokio::runtime::Handle) -> Self
+    where
+        T: Target<Finished = F>,
+    {
         // Unbounded in number, bounded in bytes: the sink asks `has_room` first.
         let (commands, receive) = mpsc::unbounded_channel();
         let shared = Arc::<Shared>::default();
-        let task = Task { disk: Some(disk), trouble, waker, shared: shared.clone(), receive, file: None, done: vec![] };
-        io.spawn(task.run());
+        let task = Task { target, trouble, waker, shared: shared.clone(), file: None, done: Vec::new() };
+        io.spawn(task.run(receive));
         Self { commands, shared }
     }
 
@@ -92,8 +112,10 @@ impl Writer {
     }
 
     pub(super) fn write(&self, bytes: Vec<u8>) {
-        self.shared.waiting.fetch_add(bytes.len(), Ordering::AcqRel);
-        self.send(Command::Write(bytes));
+        if !bytes.is_empty() {
+            self.shared.waiting.fetch_add(bytes.len(), Ordering::AcqRel);
+            self.send(Command::Write(bytes.into()));
+        }
     }
 
     pub(super) fn finish(&self) {
@@ -101,7 +123,7 @@ impl Writer {
     }
 
     /// All files that were finished since the last time, when they are durable.
-    pub(super) fn prepare(&self) -> impl Future<Output = Result<Vec<Done>, Failure>> + Send + 'static {
+    pub(super) fn prepare(&self) -> impl Future<Output = Result<Vec<Done<F>>, Failure>> + Send + use<F> {
         let (send, receive) = oneshot::channel();
         self.send(Command::Prepare(send));
         let shared = self.shared.clone();
@@ -113,41 +135,40 @@ impl Writer {
         }
     }
 
-    fn send(&self, command: Command) {
+    fn send(&self, command: Command<F>) {
         // The task ends early only with a failure, which `check` tells.
         drop(self.commands.send(command));
     }
 }
 
-struct Task<D> {
-    /// Away while a blocking call has it.
-    disk: Option<D>,
+struct Task<T: Target> {
+    target: T,
     trouble: Trouble,
     waker: Waker,
     shared: Arc<Shared>,
-    receive: mpsc::UnboundedReceiver<Command>,
     file: Option<(String, u64, blake3::Hasher)>,
-    done: Vec<Done>,
+    done: Vec<Done<T::Finished>>,
 }
+
+type Commands<T> = mpsc::UnboundedReceiver<Command<<T as Target>::Finished>>;
 
 /// The sink is gone, or the task can't go on.
 struct Ended;
 
-impl<D: Disk> Task<D> {
-    async fn run(mut self) {
-        while let Some(command) = self.receive.recv().await {
-            if self.execute(command).await.is_err() {
+impl<T: Target> Task<T> {
+    async fn run(mut self, mut commands: Commands<T>) {
+        while let Some(command) = commands.recv().await {
+            if self.execute(command, &commands).await.is_err() {
                 break;
             }
         }
         self.waker.wake();
     }
 
-    async fn execute(&mut self, command: Command) -> Result<(), Ended> {
+    async fn execute(&mut self, command: Command<T::Finished>, commands: &Commands<T>) -> Result<(), Ended> {
         match command {
             Command::Create(name) => {
-                let file = name.clone();
-                self.retry(move |disk| disk.create(&file)).await?;
+                self.create(&name, commands).await?;
                 self.file = Some((name, 0, blake3::Hasher::new()));
             }
             Command::Write(bytes) => {
@@ -155,20 +176,20 @@ impl<D: Disk> Task<D> {
                 let offset = *size;
                 *size += bytes.len() as u64;
                 hasher.update(&bytes);
-                let length = bytes.len();
-                self.retry(move |disk| disk.write_at(offset, &bytes)).await?;
-                self.shared.waiting.fetch_sub(length, Ordering::AcqRel);
+                self.write(offset, &bytes, commands).await?;
+                self.shared.waiting.fetch_sub(bytes.len(), Ordering::AcqRel);
                 self.waker.wake_by_ref();
             }
             Command::Finish => {
                 if let Some((name, size, hasher)) = self.file.take() {
-                    self.once(Disk::sync).await?;
-                    self.done.push(Done { name, size, blake3: hasher.finalize().to_hex().to_string() });
+                    let finished = self.finish(commands).await?;
+                    let blake3 = hasher.finalize().to_hex().to_string();
+                    self.done.push(Done { name, size, blake3, finished });
                 }
             }
             Command::Prepare(answer) => {
                 if !self.done.is_empty() {
-                    self.once(Disk::sync_folder).await?;
+                    self.prepare(commands).await?;
                 }
                 // Nobody waits any more if the checkpoint was aborted: its files stay, unnamed.
                 drop(answer.send(std::mem::take(&mut self.done)));
@@ -177,61 +198,72 @@ impl<D: Disk> Task<D> {
         Ok(())
     }
 
-    /// Tries until it works. The disk is told the same thing each time.
-    async fn retry(
-        &mut self,
-        work: impl Fn(&mut D) -> std::io::Result<()> + Send + Sync + 'static,
-    ) -> Result<(), Ended> {
-        let work = Arc::new(work);
+    async fn create(&mut self, name: &str, commands: &Commands<T>) -> Result<(), Ended> {
         let mut pause = FIRST_PAUSE;
         loop {
-            let again = work.clone();
-            let Err(error) = self.block(move |disk| again(disk)).await? else {
-                self.trouble.clear();
-                return Ok(());
-            };
-            self.trouble.set(self.failure(&error));
-            if self.receive.is_closed() {
-                return Err(Ended);
+            let tried = self.target.create(name).await;
+            if let Some(done) = self.judge(tried, &mut pause, commands).await? {
+                return Ok(done);
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
-    /// Tries once: after a failed sync nobody knows what is on the disk, so the execution ends and
-    /// the rows are written again from the last checkpoint.
-    async fn once(&mut self, work: fn(&mut D) -> std::io::Result<()>) -> Result<(), Ended> {
-        match self.block(work).await? {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                let failure = self.failure(&error);
+    async fn write(&mut self, offset: u64, bytes: &Bytes, commands: &Commands<T>) -> Result<(), Ended> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let tried = self.target.write(offset, bytes).await;
+            if let Some(done) = self.judge(tried, &mut pause, commands).await? {
+                return Ok(done);
+            }
+        }
+    }
+
+    async fn finish(&mut self, commands: &Commands<T>) -> Result<T::Finished, Ended> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let tried = self.target.finish().await;
+            if let Some(done) = self.judge(tried, &mut pause, commands).await? {
+                return Ok(done);
+            }
+        }
+    }
+
+    async fn prepare(&mut self, commands: &Commands<T>) -> Result<(), Ended> {
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let tried = self.target.prepare().await;
+            if let Some(done) = self.judge(tried, &mut pause, commands).await? {
+                return Ok(done);
+            }
+        }
+    }
+
+    /// What a try means: done, try again (after a pause, with the trouble told), or the end.
+    async fn judge<V>(
+        &mut self,
+        tried: Result<V, WriteError>,
+        pause: &mut Duration,
+        commands: &Commands<T>,
+    ) -> Result<Option<V>, Ended> {
+        match tried {
+            Ok(value) => {
+                self.trouble.clear();
+                Ok(Some(value))
+            }
+            Err(WriteError::Passing(message)) => {
+                self.trouble.set(Failure::new(FailureKind::Sink, message));
+                if commands.is_closed() {
+                    return Err(Ended);
+                }
+                tokio::time::sleep(*pause).await;
+                *pause = (*pause * 2).min(LONGEST_PAUSE);
+                Ok(None)
+            }
+            Err(WriteError::Final(message)) => {
+                let failure = Failure::new(FailureKind::Sink, message);
                 *self.shared.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(failure);
                 Err(Ended)
             }
-        }
-    }
-
-    fn failure(&self, error: &std::io::Error) -> Failure {
-        let place = self.disk.as_ref().map_or_else(String::new, Disk::place);
-        Failure::new(FailureKind::Disk, format!("{place} cannot be written: {error}"))
-    }
-
-    async fn block(
-        &mut self,
-        work: impl FnOnce(&mut D) -> std::io::Result<()> + Send + 'static,
-    ) -> Result<std::io::Result<()>, Ended> {
-        let Some(mut disk) = self.disk.take() else { return Err(Ended) };
-        let done = tokio::task::spawn_blocking(move || {
-            let result = work(&mut disk);
-            (disk, result)
-        });
-        match done.await {
-            Ok((disk, result)) => {
-                self.disk = Some(disk);
-                Ok(result)
-            }
-            Err(_) => Err(Ended),
         }
     }
 }

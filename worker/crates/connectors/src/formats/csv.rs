@@ -56,7 +56,11 @@ impl CsvDecoder {
     }
 
     /// For the columns `wanted` of a file with this header.
-    pub(crate) fn with_header(header: &[u8], wanted: &SchemaRef, options: &CsvOptions) -> Result<Self, String> {
+    pub(crate) fn with_header(
+        header: &[u8],
+        wanted: &SchemaRef,
+        options: &CsvOptions,
+    ) -> Result<Self, String> {
         // Only a byte order mark may stand before the first name.
         let header = header.strip_prefix(b"\xef\xbb\xbf").unwrap_or(header);
         let names = fields_of(header, options.delimiter.0)?;
@@ -242,7 +246,8 @@ mod tests {
 
     #[test]
     fn a_bad_record_does_not_spoil_its_batch() {
-        let decoder = CsvDecoder::new(&wanted(), &wanted(), &options(&[("csv.null-literal", "N/A")])).unwrap();
+        let decoder =
+            CsvDecoder::new(&wanted(), &wanted(), &options(&[("csv.null-literal", "N/A")])).unwrap();
         let (rows, bad) = decode(decoder, "a,1\nb,x\n  \nc\n,3\n\nN/A,4,5\nd,\n\"e\"\",6\n");
         assert_eq!(rows, ["a|1", "NULL|3", "d|NULL"]);
         assert_eq!(

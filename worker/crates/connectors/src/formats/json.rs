@@ -94,7 +94,8 @@ impl RecordDecoder for JsonDecoder {
 
 impl JsonDecoder {
     fn check_fields(&self, line: &[u8]) -> Result<(), String> {
-        let present = serde_json::Deserializer::from_slice(line).deserialize_map(Keys).map_err(|e| e.to_string())?;
+        let present =
+            serde_json::Deserializer::from_slice(line).deserialize_map(Keys).map_err(|e| e.to_string())?;
         let mut missing: Vec<_> = self.required.iter().filter(|r| !present.contains(*r)).cloned().collect();
         missing.sort_unstable();
         match missing.is_empty() {

@@ -43,7 +43,11 @@ const GROUP_ROWS: usize = 262_144;
 ///
 /// # Errors
 /// A file that Parquet or the wanted columns do not fit.
-pub(crate) fn decoder(metadata: Arc<ParquetMetaData>, wanted: &SchemaRef, skip: u64) -> Result<ParquetPushDecoder, String> {
+pub(crate) fn decoder(
+    metadata: Arc<ParquetMetaData>,
+    wanted: &SchemaRef,
+    skip: u64,
+) -> Result<ParquetPushDecoder, String> {
     let (mut groups, mut before) = (Vec::new(), 0);
     let mut offset = 0;
     for (at, group) in metadata.row_groups().iter().enumerate() {
@@ -134,7 +138,8 @@ impl ParquetEncoder {
             .set_compression(compression)
             .set_max_row_group_row_count(Some(GROUP_ROWS))
             .build();
-        let writer = ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties)).map_err(|e| e.to_string())?;
+        let writer =
+            ArrowWriter::try_new(Vec::new(), schema.clone(), Some(properties)).map_err(|e| e.to_string())?;
         Ok(Self { writer: Some(writer) })
     }
 

@@ -103,9 +103,9 @@ fn field_of(rows: &StructArray, field: usize) -> Result<ArrayRef, ArrowError> {
 
 #[cfg(test)]
 mod tests {
+    use arrow_array::Int64Array;
     use arrow_array::cast::AsArray;
     use arrow_array::types::Int64Type;
-    use arrow_array::Int64Array;
 
     use super::*;
 

@@ -103,12 +103,18 @@ pub(crate) fn decode_good(
     }
     let mut bad = Vec::new();
     find_bad(decoder, block, records, &mut bad);
-    let is_bad = |r: &Range<usize>| bad.iter().any(|b: &BadRecord| b.range == *r);
+    // They were found in order.
+    let is_bad = |r: &Range<usize>| bad.binary_search_by_key(&r.start, |b| b.range.start).is_ok();
     let good: Vec<_> = records.iter().filter(|r| !is_bad(r)).cloned().collect();
     decoder.decode(block, &good).map(|rows| (rows, bad))
 }
 
-fn find_bad(decoder: &mut dyn RecordDecoder, block: &[u8], records: &[Range<usize>], bad: &mut Vec<BadRecord>) {
+fn find_bad(
+    decoder: &mut dyn RecordDecoder,
+    block: &[u8],
+    records: &[Range<usize>],
+    bad: &mut Vec<BadRecord>,
+) {
     let Err(reason) = decoder.decode(block, records) else { return };
     match records {
         [] => {}

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use arrow_array::TimestampMillisecondArray;
 use arrow_array::builder::StringViewBuilder;
 use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch, RecordBatchOptions, StructArray};
-use arrow_array::TimestampMillisecondArray;
 use arrow_buffer::NullBuffer;
 use arrow_schema::{ArrowError, Fields, SchemaRef};
 use weir_protocol::{Failure, FailureKind};
@@ -70,9 +70,7 @@ impl Columns {
 
     fn column(&self, output: &Output, events: &[Event]) -> Result<ArrayRef, ArrowError> {
         Ok(match output {
-            Output::EventType => {
-                Arc::new(Int32Array::from_iter_values(events.iter().map(|e| e.kind as i32)))
-            }
+            Output::EventType => Arc::new(Int32Array::from_iter_values(events.iter().map(|e| e.kind as i32))),
             Output::Field(value) => self.values(*value, events, self.validity(value.kind(), events)),
             Output::Row(kind, fields, values) => {
                 let nulls = self.validity(*kind, events);
@@ -135,7 +133,11 @@ impl Columns {
     }
 }
 
-fn strings(events: &[Event], kind: Kind, write: impl Fn(&mut Vec<u8>, &Event)) -> arrow_array::StringViewArray {
+fn strings(
+    events: &[Event],
+    kind: Kind,
+    write: impl Fn(&mut Vec<u8>, &Event),
+) -> arrow_array::StringViewArray {
     let mut builder = StringViewBuilder::with_capacity(events.len());
     let mut text = Vec::with_capacity(256);
     for event in events {

@@ -94,7 +94,10 @@ fn check(options: &NexmarkOptions, reader: &mut OptionReader<'_>) {
         reader.problem(Some("bid.proportion"), message);
     }
     if options.events >= MAX_NUMBER {
-        reader.problem(Some("events.num"), format!("option 'events.num': at most {} is allowed", MAX_NUMBER - 1));
+        reader.problem(
+            Some("events.num"),
+            format!("option 'events.num': at most {} is allowed", MAX_NUMBER - 1),
+        );
     }
 }
 
@@ -111,7 +114,8 @@ impl SourceTable for NexmarkTable {
             let mut filters = scan.filters.iter().zip(&taken).filter(|(_, taken)| **taken);
             filters.all(|(filter, _)| compare(filter, kind))
         };
-        let (fields, outputs) = scan.columns.iter().filter_map(|path| self.output(path)).unzip::<_, _, Vec<_>, _>();
+        let (fields, outputs) =
+            scan.columns.iter().filter_map(|path| self.output(path)).unzip::<_, _, Vec<_>, _>();
         let generator = Columns {
             model: self.model(),
             schema: Arc::new(Schema::new(fields)),

@@ -1,34 +1,33 @@
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type, TimestampMillisecondType};
 use arrow_array::{Array, RecordBatch};
-use arrow_cast::display::{ArrayFormatter, FormatOptions};
 
 use super::*;
 
+use crate::testing::source_suite::{every_row_once, lines};
 use crate::testing::table;
 
 fn spec(schema: Schema, options: &[(&str, &str)]) -> TableSpec {
     table(Arc::new(schema), options)
 }
 
-fn scan(options: &[(&str, &str)], paths: &[(usize, Option<usize>)], filters: &[(CompareOp, i64)]) -> Arc<dyn SourceFactory> {
+fn scan(
+    options: &[(&str, &str)],
+    paths: &[(usize, Option<usize>)],
+    filters: &[(CompareOp, i64)],
+) -> Arc<dyn SourceFactory> {
     let table = source(&spec(schema::whole_table(), options)).unwrap();
     let path = |column, field| ColumnPath { column, field };
     let scan = Scan {
         columns: paths.iter().map(|(c, f)| path(*c, *f)).collect(),
-        filters: filters.iter().map(|(op, value)| Comparison { path: path(0, None), op: *op, value: *value }).collect(),
+        filters: filters
+            .iter()
+            .map(|(op, value)| Comparison { path: path(0, None), op: *op, value: *value })
+            .collect(),
     };
     let (factory, taken) = table.scan(&scan);
     assert!(taken.iter().all(|t| *t), "filters on event_type are taken over");
     factory
-}
-
-fn lines(batch: &RecordBatch) -> Vec<String> {
-    let options = FormatOptions::default().with_null("-");
-    let columns: Vec<_> =
-        batch.columns().iter().map(|c| ArrayFormatter::try_new(c, &options).unwrap()).collect();
-    let line = |row| columns.iter().map(|c| c.value(row).to_string()).collect::<Vec<_>>().join("|");
-    (0..batch.num_rows()).map(line).collect()
 }
 
 fn all_rows(factory: &dyn SourceFactory) -> Vec<RecordBatch> {
@@ -38,16 +37,63 @@ fn all_rows(factory: &dyn SourceFactory) -> Vec<RecordBatch> {
 }
 
 #[test]
-fn print_golden() {
-    let factory = scan(&[("events.num", "6")], &[(0, None), (1, None), (2, None), (3, None)], &[]);
-    for batch in all_rows(factory.as_ref()) {
-        for line in lines(&batch) { println!("{line}"); }
+fn the_first_events_never_change() {
+    let columns = [(0, None), (1, None), (2, None), (3, None)];
+    let events: Vec<_> =
+        all_rows(scan(&[("events.num", "1000")], &columns, &[]).as_ref()).iter().flat_map(lines).collect();
+    assert_eq!(events[0], PERSON);
+    assert_eq!(&events[1][..AUCTION.len()], AUCTION);
+    assert_eq!(events[4..6], BIDS);
+    // All of the first thousand, as xxh3 of their text.
+    assert_eq!(
+        format!("{:016x}", weir_protocol::key_group::hash_bytes(events.join("\n").as_bytes())),
+        "caa441e90f04250b"
+    );
+}
+
+const PERSON: &str = "0|{id: 1000, name: Vicky Walton, emailAddress: ckao@ybe.com, creditCard: 1533 8396 9380 0834, city: Bend, state: WA, dateTime: 2015-07-15T00:00:00, extra: gjohbbdrppfvyizewtkwbevtsxbbxvbeqydhcezvguoehrhgpetmagxnzfefxkjyriiqhexfhrmmwwmqewveoljznpnynizdxwxbzjggljscoclxckjxzgxwz}|NULL|NULL";
+const AUCTION: &str = "1|NULL|{id: 1000, itemName: gwj jdpdqnn, description: atnilhzvphpmwikhjdkpvizmxahyyaqpekfiegbtgiqgfjqzhvvvluxtbb whzvpqcewhglxajg  tm, initialBid: 111, reserve: 265, dateTime: 2015-07-15T00:00:00, expires: 2015-07-15T00:00:00.229, seller: 1000, category: 14, extra: xnwqbcckha";
+const BIDS: [&str; 2] = [
+    "2|NULL|NULL|{auction: 1000, bidder: 1001, price: 246, channel: channel-2507, url: https://www.nexmark.com/xrmt/xtxh/npu/item.htm?query=1&channel_id=745537536, dateTime: 2015-07-15T00:00:00, extra: acqiehtmbwoolkfjssomgoupgltpdmzxlyobnnailqgdgcuxvjmllwcysmppl}",
+    "2|NULL|NULL|{auction: 1000, bidder: 1001, price: 3271, channel: channel-2405, url: https://www.nexmark.com/izb/zhg/hfo/item.htm?query=1&channel_id=1500512256, dateTime: 2015-07-15T00:00:00, extra: gnnaolbvozshkffkcxyytrzkqqpctcgmujwnhtdttkfdxryiqatnxxnyxvvdtkxvjyoagunnbitt}",
+];
+
+#[test]
+fn every_event_comes_once_whatever_is_restored_at_any_parallelism() {
+    // The extra text tells the events apart.
+    let factory = scan(&[("events.num", "70000")], &[(3, Some(6)), (3, Some(0))], &[(CompareOp::Eq, 2)]);
+    every_row_once(factory.as_ref(), 0..12);
+}
+
+#[test]
+fn events_pass_at_the_rate_that_is_asked_for_and_a_kept_source_does_not_end() {
+    let slow = [
+        ("events.num", "40"),
+        ("max-emit-speed", "false"),
+        ("next-event.rate", "1000"),
+        ("keep-alive", "true"),
+    ];
+    let factory = scan(&slow, &[(0, None)], &[]);
+    assert!(!factory.bounded());
+    let io = crate::testing::Io::new();
+    let start = std::time::Instant::now();
+    let mut source = factory.open(io.open_source(0, 1, None)).unwrap();
+    let mut rows = 0;
+    while rows < 40 {
+        match crate::testing::next(source.as_mut()).unwrap() {
+            weir_dataflow::Poll::Batch { rows: batch, .. } => rows += batch.num_rows(),
+            other => panic!("{other:?}"),
+        }
     }
+    assert!(start.elapsed() >= std::time::Duration::from_millis(38), "{:?}", start.elapsed());
+    assert!(matches!(source.poll_batch(), Ok(weir_dataflow::Poll::Reading(none)) if none.is_empty()));
+    assert!(matches!(source.poll_batch(), Ok(weir_dataflow::Poll::Pending)));
 }
 
 #[test]
 fn proportions_and_hot_ratios_are_those_of_the_benchmark() {
-    let factory = scan(&[("events.num", "100000")], &[(0, None), (3, Some(0)), (3, Some(1)), (2, Some(7))], &[]);
+    let factory =
+        scan(&[("events.num", "100000")], &[(0, None), (3, Some(0)), (3, Some(1)), (2, Some(7))], &[]);
     let batches = all_rows(factory.as_ref());
     let mut kinds = [0; 3];
     let (mut hot_auctions, mut hot_bidders, mut hot_sellers) = (0, 0, 0);
@@ -73,7 +119,8 @@ fn proportions_and_hot_ratios_are_those_of_the_benchmark() {
 
 #[test]
 fn event_time_follows_the_rate() {
-    let factory = scan(&[("events.num", "100"), ("first-event.rate", "3000")], &[(3, Some(5))], &[(CompareOp::Eq, 2)]);
+    let factory =
+        scan(&[("events.num", "100"), ("first-event.rate", "3000")], &[(3, Some(5))], &[(CompareOp::Eq, 2)]);
     let batches = all_rows(factory.as_ref());
     let times: Vec<_> = batches
         .iter()
@@ -102,7 +149,11 @@ fn a_filter_on_the_event_type_leaves_the_same_rows() {
 
 #[test]
 fn bidders_and_auctions_that_are_named_exist_or_come_soon() {
-    let factory = scan(&[("events.num", "50000")], &[(0, None), (1, Some(0)), (2, Some(0)), (3, Some(0)), (3, Some(1))], &[]);
+    let factory = scan(
+        &[("events.num", "50000")],
+        &[(0, None), (1, Some(0)), (2, Some(0)), (3, Some(0)), (3, Some(1))],
+        &[],
+    );
     let (mut last_person, mut last_auction) = (0, 0);
     for batch in all_rows(factory.as_ref()) {
         let column = |i: usize| batch.column(i).as_primitive::<Int64Type>().clone();
@@ -126,9 +177,18 @@ fn wrong_columns_are_refused_with_what_is_allowed() {
     let row = |name: &str, field: Field| Field::new(name, DataType::Struct(Fields::from(vec![field])), true);
     let cases = [
         (Field::new("event_type", DataType::Int64, true), "column 'event_type' of a nexmark table is an INT"),
-        (Field::new("bids", DataType::Int32, true), "column 'bids' is not one of a nexmark table: it may have event_type, person, auction and bid; did you mean 'bid'?"),
-        (row("bid", Field::new("prize", DataType::Int64, true)), "'bid' of a nexmark table has no field 'prize': it is a ROW<auction BIGINT, bidder BIGINT, price BIGINT, channel STRING, url STRING, dateTime TIMESTAMP(3), extra STRING>; did you mean 'price'?"),
-        (row("bid", Field::new("price", DataType::Int32, true)), "field 'bid.price' of a nexmark table is a BIGINT"),
+        (
+            Field::new("bids", DataType::Int32, true),
+            "column 'bids' is not one of a nexmark table: it may have event_type, person, auction and bid; did you mean 'bid'?",
+        ),
+        (
+            row("bid", Field::new("prize", DataType::Int64, true)),
+            "'bid' of a nexmark table has no field 'prize': it is a ROW<auction BIGINT, bidder BIGINT, price BIGINT, channel STRING, url STRING, dateTime TIMESTAMP(3), extra STRING>; did you mean 'price'?",
+        ),
+        (
+            row("bid", Field::new("price", DataType::Int32, true)),
+            "field 'bid.price' of a nexmark table is a BIGINT",
+        ),
     ];
     for (field, message) in cases {
         let errors = source(&spec(Schema::new(vec![field]), &[])).err().unwrap();

@@ -76,6 +76,7 @@ impl<G: Generate> SourceFactory for Sequence<G> {
             end: self.end,
             keep_alive: self.keep_alive,
             pace: self.rate.map(|rate| Pace::new(rate, start, &context)),
+            reading: None,
         }))
     }
 }
@@ -86,17 +87,21 @@ struct SequenceSource<G> {
     end: u64,
     keep_alive: bool,
     pace: Option<Pace>,
+    /// How many splits were told to be read; it only falls.
+    reading: Option<usize>,
 }
 
 impl<G: Generate> Source for SequenceSource<G> {
     fn poll_batch(&mut self) -> Result<Poll, Failure> {
+        let live = self.splits.iter().filter(|s| s.next < self.end).count();
+        if self.reading != Some(live) {
+            self.reading = Some(live);
+            let splits = self.splits.iter().enumerate().filter(|(_, s)| s.next < self.end);
+            return Ok(Poll::Reading(splits.map(|(at, _)| at).collect()));
+        }
         // The split that is furthest behind goes first: event times of the splits stay together.
-        let Some((split, at)) = self
-            .splits
-            .iter_mut()
-            .enumerate()
-            .filter(|(_, s)| s.next < self.end)
-            .min_by_key(|(_, s)| s.next)
+        let Some((split, at)) =
+            self.splits.iter_mut().enumerate().filter(|(_, s)| s.next < self.end).min_by_key(|(_, s)| s.next)
         else {
             return Ok(if self.keep_alive { Poll::Pending } else { Poll::Exhausted });
         };

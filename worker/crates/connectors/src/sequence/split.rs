@@ -145,8 +145,7 @@ mod tests {
     #[test]
     fn splits_of_another_source_are_refused() {
         for (id, position) in [("a.json", "0"), ("3/2", "1"), ("0/0", "0"), ("1/2", "4"), ("0/1", "x")] {
-            let state =
-                SplitState { id: id.into(), ended: false, position: position.as_bytes().to_vec() };
+            let state = SplitState { id: id.into(), ended: false, position: position.as_bytes().to_vec() };
             assert!(splits(Some(&[state]), 1, 10).is_err(), "{id} {position}");
         }
     }

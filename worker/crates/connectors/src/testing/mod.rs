@@ -1,5 +1,8 @@
 //! What the tests of connectors share: a runtime for I/O, opening and draining of sources.
 
+pub(crate) mod sink_suite;
+pub(crate) mod source_suite;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::{Wake, Waker};
@@ -88,11 +91,12 @@ impl Io {
     }
 }
 
-/// The next answer that is not `Pending`.
+/// The next answer that is a batch or the end.
 pub(crate) fn next(source: &mut dyn Source) -> Result<Poll, Failure> {
     loop {
         match source.poll_batch()? {
             Poll::Pending => std::thread::park(),
+            Poll::Reading(_) => {}
             other => return Ok(other),
         }
     }
