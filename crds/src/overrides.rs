@@ -37,8 +37,9 @@ enum Step {
 pub fn read_override(text: &str) -> Result<Override, String> {
     let (path, value) = split(text)
         .ok_or_else(|| format!("{text:?} is not path=value: write for example checkpoint.interval=1s"))?;
-    let mut steps = parse_path(path)
-        .ok_or_else(|| format!("{path:?} is not a path: write for example checkpoint.interval or worker.env[0].value"))?;
+    let mut steps = parse_path(path).ok_or_else(|| {
+        format!("{path:?} is not a path: write for example checkpoint.interval or worker.env[0].value")
+    })?;
     let root = &schema()["properties"];
     if let Some(Step::Name(first)) = steps.first()
         && root.get(first).is_none()
