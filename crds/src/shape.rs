@@ -221,6 +221,9 @@ impl Walk {
                 self.not_in(path, &format!("{text:?}"), schema)
             };
         }
+        if let Some(message) = misnamed(text, schema["pattern"].as_str().unwrap_or_default()) {
+            return self.wrong(path, message);
+        }
         let length = text.chars().count() as u64;
         if text.trim().is_empty() && schema["minLength"].as_u64().is_some_and(|n| n > 0) {
             return self.wrong(path, "is empty");
@@ -258,6 +261,30 @@ impl Walk {
             return Some(value.clone());
         }
         self.mistyped(path, value, &format!("{kind}{range}"))
+    }
+}
+
+/// What is wrong with a name that leads to something of Kubernetes.
+fn misnamed(text: &str, pattern: &str) -> Option<String> {
+    let alnum = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let bytes = text.as_bytes();
+    match pattern {
+        limits::OBJECT_NAME => {
+            let ends = bytes.first().is_some_and(alnum) && bytes.last().is_some_and(alnum);
+            let good = ends && bytes.iter().all(|b| alnum(b) || matches!(b, b'-' | b'.'));
+            (!good).then(|| {
+                format!(
+                    "{text:?} is not the name of an object: a-z, 0-9, '-' and '.', starting and ending with a \
+                     letter or digit"
+                )
+            })
+        }
+        limits::DATA_KEY => {
+            let good = !text.is_empty()
+                && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+            (!good).then(|| format!("{text:?} is not a key: A-Z, a-z, 0-9, '-', '_' and '.'"))
+        }
+        _ => None,
     }
 }
 
