@@ -2,7 +2,6 @@
 
 mod cli;
 mod manifest;
-mod run;
 
 use std::process::ExitCode;
 

@@ -1,7 +1,7 @@
 //! The command line: what can be asked, and how answers are shown.
 //!
 //! Owns: arguments, help, logging, exit codes, texts for people. It does not own running a job
-//! (`crate::run`), and decides nothing about state.
+//! (`weir::run`), and decides nothing about state.
 
 mod checkpoints;
 mod completions;
@@ -20,7 +20,6 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub(crate) use exit::Exit;
-pub(crate) use run::Progress;
 
 /// Streaming SQL with exactly-once state in a bucket.
 #[derive(Debug, Parser)]

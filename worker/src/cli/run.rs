@@ -1,8 +1,12 @@
-//! `weir run`: the arguments. What they do is in [`crate::run`].
+//! `weir run`: the arguments, and how the end of a run is said. The run itself is in [`weir::run`].
 
 use std::net::SocketAddr;
 
 use clap::{Args, ValueEnum};
+use weir::run::{Ended, ProgressMode, RunError, RunOptions, Signal};
+use weir_checkpoint::Start;
+use weir_coordinator::Exit as JobExit;
+use weir_protocol::FailureKind;
 
 use super::{Exit, input, logging, print_error};
 
@@ -74,17 +78,64 @@ pub(super) fn main(args: &RunArgs) -> Exit {
         print_error("error: spec.suspended: the job is suspended: run it with --set suspended=false\n");
         return Exit::Invalid;
     }
-    let progress = match (args.plain, args.progress) {
-        (true, _) => Progress::Plain,
-        (false, Progress::Auto) if logging::colours(&std::io::stderr()) => Progress::Live,
-        (false, Progress::Auto) => Progress::Plain,
-        (false, progress) => progress,
-    };
-    crate::run::run(crate::run::Request {
-        config: checked.config,
-        planned: checked.planned,
-        fresh: args.fresh,
+    let options = RunOptions {
+        start: if args.fresh { Start::Afresh } else { Start::Continue },
         listen: args.listen.0,
-        progress,
-    })
+        progress: args.progress(),
+    };
+    match weir::run::run(&checked.config, checked.planned.job, &options) {
+        Ok(ended) => say(&ended),
+        Err(error) => {
+            print_error(&format!("error: {error}\n"));
+            match error {
+                RunError::Store(_) | RunError::Probe(_) => Exit::Storage,
+                RunError::Listen { .. } => Exit::Usage,
+                RunError::Threads(_) => Exit::Failed,
+            }
+        }
+    }
+}
+
+impl RunArgs {
+    fn progress(&self) -> ProgressMode {
+        match (self.plain, self.progress) {
+            (false, Progress::Live) => ProgressMode::Live,
+            (false, Progress::Auto) if logging::colours(&std::io::stderr()) => ProgressMode::Live,
+            (false, Progress::None) => ProgressMode::None,
+            (true, _) | (false, Progress::Plain | Progress::Auto) => ProgressMode::Plain,
+        }
+    }
+}
+
+/// Says how a run ended, where progress does not show it.
+fn say(ended: &Ended) -> Exit {
+    match &ended.exit {
+        JobExit::Finished { .. } => Exit::Done,
+        JobExit::AlreadyFinished { .. } => {
+            print_error("the job had finished before; --fresh starts it again from nothing\n");
+            Exit::Done
+        }
+        JobExit::Stopped { complete, .. } => {
+            if !complete {
+                print_error("warning: the last checkpoint was not completed; what came after it is read again\n");
+            }
+            match ended.signal {
+                Some(Signal::Terminate) => Exit::Terminated,
+                Some(Signal::Interrupt) | None => Exit::Interrupted,
+            }
+        }
+        JobExit::Failed(failure) => {
+            print_error(&format!("error: the job failed: {failure}\n"));
+            match failure.kind {
+                FailureKind::StateUnreadable | FailureKind::StateIncompatible | FailureKind::SinkDataLost => Exit::State,
+                FailureKind::Store => Exit::Storage,
+                FailureKind::Config => Exit::Invalid,
+                _ => Exit::Failed,
+            }
+        }
+        JobExit::Fenced(how) => {
+            print_error(&format!("another process runs this job now, so this one ends: {how}\n"));
+            Exit::Fenced
+        }
+    }
 }

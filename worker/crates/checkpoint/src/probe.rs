@@ -43,7 +43,9 @@ impl fmt::Display for Promise {
             Self::NoOverwrite => "a key that is there is not created again (If-None-Match)",
             Self::ReadAfterWrite => "a read gives what was written just before",
             Self::ListAfterWrite => "a listing shows what was written or deleted just before",
-            Self::OneReplacer => "of many replacements of one version at a time exactly one succeeds (If-Match)",
+            Self::OneReplacer => {
+                "of many replacements of one version at a time exactly one succeeds (If-Match)"
+            }
             Self::OneCompletion => {
                 "of many uploads completed to one key at a time exactly one succeeds (If-None-Match)"
             }
@@ -120,7 +122,8 @@ impl Probe<'_> {
         let found = self.store.get(key).await?;
         self.one_winner(Promise::OneCreator, &bids, &results, found.as_ref())?;
         if self.store.put_new(key, Bytes::from_static(b"late")).await? == Put::Written {
-            return self.broken(Promise::NoOverwrite, format!("{key} was created twice, one after the other"));
+            return self
+                .broken(Promise::NoOverwrite, format!("{key} was created twice, one after the other"));
         }
         if self.store.get(key).await? != found {
             return self.broken(Promise::NoOverwrite, format!("a refused create changed {key}"));
@@ -142,8 +145,7 @@ impl Probe<'_> {
         let of = bids.len();
         let winners: Vec<&Bytes> =
             bids.iter().zip(results).filter(|(_, r)| **r == Ok(Put::Written)).map(|(bid, _)| bid).collect();
-        let unclear =
-            bids.iter().zip(results).any(|(bid, result)| result.is_err() && found == Some(bid));
+        let unclear = bids.iter().zip(results).any(|(bid, result)| result.is_err() && found == Some(bid));
         match (winners.as_slice(), found) {
             ([winner], Some(found)) if *winner == found => Ok(()),
             ([], Some(_)) if unclear => Ok(()),

@@ -185,10 +185,9 @@ fn drop_aborted(view: &View, inventory: &Inventory, in_flight: &BTreeSet<Checkpo
 
 fn drops(ids: BTreeSet<CheckpointId>, reason: &str) -> Vec<Proposed> {
     let ids: Vec<CheckpointId> = ids.into_iter().collect();
-    let records = ids.chunks(DROP_AT_MOST).map(|ids| Proposed {
-        body: Body::Drop { ids: ids.to_vec() },
-        reason: reason.to_owned(),
-    });
+    let records = ids
+        .chunks(DROP_AT_MOST)
+        .map(|ids| Proposed { body: Body::Drop { ids: ids.to_vec() }, reason: reason.to_owned() });
     records.collect()
 }
 
@@ -202,7 +201,8 @@ fn unknown_names(view: &View, inventory: &Inventory) -> Option<String> {
 fn delete_files(view: &View, inventory: &Inventory, plan: &mut Plan) {
     let manifests: BTreeSet<String> = view.checkpoints().into_iter().map(|c| c.manifest.key).collect();
     let dropped = view.dropped();
-    let named = |key: &str| manifests.contains(key) || inventory.named.values().any(|keys| keys.contains(key));
+    let named =
+        |key: &str| manifests.contains(key) || inventory.named.values().any(|keys| keys.contains(key));
     for file in &inventory.files {
         let Some(origin) = layout::origin(&file.key) else { continue };
         let Some(reason) = proof(view, &dropped, origin) else { continue };

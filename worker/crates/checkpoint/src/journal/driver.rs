@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use tokio::sync::watch;
 use weir_protocol::Attempt;
 use weir_runtime::{Clock, Random};
@@ -266,8 +266,10 @@ async fn create(store: &dyn Store, key: &str, bytes: &Bytes) -> Result<Response,
 async fn read_records(store: &dyn Store, slots: &[Slot]) -> Result<Vec<Option<Bytes>>, StoreError> {
     let reads = slots.iter().map(|slot| {
         let key = layout::record(*slot);
-        async move { store.get(&key).await }
+        // Boxed and collected, so that the compiler sees that whoever awaits this may move between threads.
+        async move { store.get(&key).await }.boxed()
     });
+    let reads: Vec<_> = reads.collect();
     stream::iter(reads).buffered(READ_AHEAD).try_collect().await
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use bytes::Bytes;
-use futures::{StreamExt, stream};
+use futures::{FutureExt, StreamExt, stream};
 use weir_protocol::{Attempt, BlockRef, CheckpointId, Failure, FailureKind, ManifestRef, ObjectRef};
 use weir_runtime::Random;
 
@@ -245,15 +245,20 @@ async fn read_range(
 
 /// Checks that objects are there with the right size, without reading them. Gives every problem, by key.
 pub async fn check_present(store: &dyn Store, objects: &[ObjectRef]) -> Vec<Problem> {
-    let checks = objects.iter().map(|object| async move {
-        let what = match store.head(&object.key).await {
-            Ok(Some(size)) if size == object.size => return None,
-            Ok(Some(found)) => Wrong::Size { expected: object.size, found },
-            Ok(None) => Wrong::Missing,
-            Err(error) => Wrong::Store(error),
+    let checks = objects.iter().map(|object| {
+        let check = async move {
+            let what = match store.head(&object.key).await {
+                Ok(Some(size)) if size == object.size => return None,
+                Ok(Some(found)) => Wrong::Size { expected: object.size, found },
+                Ok(None) => Wrong::Missing,
+                Err(error) => Wrong::Store(error),
+            };
+            Some(Problem::new(&object.key, what))
         };
-        Some(Problem::new(&object.key, what))
+        check.boxed()
     });
+    // Boxed and collected, so that the compiler sees that whoever awaits this may move between threads.
+    let checks: Vec<_> = checks.collect();
     stream::iter(checks).buffered(AT_A_TIME).filter_map(|p| async move { p }).collect().await
 }
 
@@ -270,8 +275,9 @@ pub async fn verify_checkpoint(store: &dyn Store, manifest: &ManifestRef) -> Vec
     }
     let checks = manifest.objects.iter().zip(0..).map(|(object, at)| {
         let blocks = blocks.get(&at).map_or(&[][..], Vec::as_slice);
-        verify_object(store, object, blocks)
+        verify_object(store, object, blocks).boxed()
     });
+    let checks: Vec<_> = checks.collect();
     let found: Vec<Vec<Problem>> = stream::iter(checks).buffered(4).collect().await;
     found.into_iter().flatten().collect()
 }
