@@ -153,7 +153,7 @@ impl Walk {
                 None if schema["additionalProperties"].is_object() => &schema["additionalProperties"],
                 None if known.is_none() => continue,
                 None => {
-                    self.unknown(&at, path, key, known);
+                    self.unknown(&at, key, known);
                     continue;
                 }
             };
@@ -176,14 +176,13 @@ impl Walk {
         whole.then_some(Value::Object(kept))
     }
 
-    fn unknown(&mut self, at: &str, parent: &str, key: &str, known: Option<&Map<String, Value>>) {
+    fn unknown(&mut self, at: &str, key: &str, known: Option<&Map<String, Value>>) {
         let known = || known.into_iter().flat_map(Map::keys).map(String::as_str);
-        let of = if parent.is_empty() { "a StreamJob".to_owned() } else { parent.to_owned() };
         let hint = match did_you_mean(key, known()) {
             hint if hint.is_empty() => format!("; known are {}", list(known(), "and")),
             hint => hint,
         };
-        let message = format!("{of} has no field {key:?}{hint}");
+        let message = format!("there is no such field{hint}");
         self.problems.push(Problem::new(Place::Name(at.to_owned()), message));
         self.left_out.insert(at.to_owned());
     }

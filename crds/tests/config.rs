@@ -23,7 +23,10 @@ fn the_least_manifest_has_the_documented_defaults() {
     let c = config(json!({"name": "j"}), json!({"sql": "SELECT 1"}), &local());
     assert_eq!((c.uid.as_str(), c.name.as_str(), c.sql.as_str()), ("j", "j", "SELECT 1"));
     assert_eq!((c.parallelism, c.max_parallelism, c.task_slots), (1, 128, 1));
-    assert_eq!((c.state.backend, c.state.ttl, c.state.memory_limit), (StateBackend::Memory, Duration::ZERO, 1 << 30));
+    assert_eq!(
+        (c.state.backend, c.state.ttl, c.state.memory_limit),
+        (StateBackend::Memory, Duration::ZERO, 1 << 30)
+    );
     assert_eq!(c.state.deltas_per_base, 10);
     assert_eq!(c.checkpoint.storage.url, "file:///tmp/.weir");
     assert_eq!(c.checkpoint.mode, CheckpointMode::ExactlyOnce);
@@ -50,7 +53,8 @@ fn a_job_keeps_its_identity_and_no_two_share_one() {
     assert_eq!(uid(json!({"name": "hot", "namespace": "default"})), "hot");
     let kubernetes = "7c1b2f4e-0d3a-4b57-9f0e-1a2b3c4d5e6f";
     assert_eq!(uid(json!({"name": "hot", "namespace": "x", "uid": kubernetes})), kubernetes);
-    let (a, b) = (uid(json!({"name": "c", "namespace": "a-b"})), uid(json!({"name": "b-c", "namespace": "a"})));
+    let (a, b) =
+        (uid(json!({"name": "c", "namespace": "a-b"})), uid(json!({"name": "b-c", "namespace": "a"})));
     assert!(a != b && a.starts_with("c-") && b.starts_with("b-c-"), "{a} {b}");
     // Golden: a change of it would begin every such job anew.
     assert_eq!(uid(json!({"name": "hot", "namespace": "team"})), "hot-4f371fff");

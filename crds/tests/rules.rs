@@ -65,7 +65,11 @@ fn what_state_is_laid_out_by_can_not_be_changed() {
             json!({"checkpoint": {"storage": "s3://bucket/a", "interval": "1s"}}),
             true,
         ),
-        (json!({"checkpoint": {"storage": "s3://bucket/a"}}), json!({"checkpoint": {"storage": "s3://bucket/b"}}), false),
+        (
+            json!({"checkpoint": {"storage": "s3://bucket/a"}}),
+            json!({"checkpoint": {"storage": "s3://bucket/b"}}),
+            false,
+        ),
         (json!({"checkpoint": {"storage": "s3://bucket/a"}}), json!({}), false),
     ] {
         let result = validate_cel_update(&job(with(new.clone())), &job(with(old.clone())));
@@ -86,9 +90,31 @@ fn patterns(path: &str, schema: &Value, found: &mut Vec<(String, regex::Regex)>)
 #[test]
 fn a_text_that_a_pattern_refuses_is_refused_here_too() {
     let texts = [
-        "10s", "1m30s", "5 min", "10", "-1s", "1.5s", "64Mi", "64 mb", "64MB", "1.5Gi", "s3://bucket/a", "s3a://b",
-        "/x", "file:///x", "file://x", "memory://x", "http://h:1", "h:1", "http://h/x", "eu-central-1", "EU", "a",
-        "A", "../x", "",
+        "10s",
+        "1m30s",
+        "5 min",
+        "10",
+        "-1s",
+        "1.5s",
+        "64Mi",
+        "64 mb",
+        "64MB",
+        "1.5Gi",
+        "s3://bucket/a",
+        "s3a://b",
+        "/x",
+        "file:///x",
+        "file://x",
+        "memory://x",
+        "http://h:1",
+        "h:1",
+        "http://h/x",
+        "eu-central-1",
+        "EU",
+        "a",
+        "A",
+        "../x",
+        "",
     ];
     let mut found = Vec::new();
     patterns("", &schema()["properties"]["spec"], &mut found);
@@ -100,7 +126,9 @@ fn a_text_that_a_pattern_refuses_is_refused_here_too() {
                 "spec": {"sql": "SELECT 1", "restart": {"strategy": strategy_of(&path)}},
             });
             let path = format!("spec{path}");
-            weir_crds::read_override(&format!("{path}={text}")).expect("a path of the schema").apply(&mut manifest);
+            weir_crds::read_override(&format!("{path}={text}"))
+                .expect("a path of the schema")
+                .apply(&mut manifest);
             let shape = check_shape(&manifest);
             let given = Given { storage: Some("s3://bucket".to_owned()), ..Given::default() };
             let config = shape.job.map(|job| to_config(&job, &given));
@@ -134,6 +162,8 @@ fn the_schema_has_a_description_for_every_field() {
     let mut missing = Vec::new();
     walk("spec", &schema()["properties"]["spec"], &mut missing);
     // Kubernetes' own types describe themselves.
-    missing.retain(|path| !path.contains("affinity") && !path.contains("resources") && !path.contains("tolerations"));
+    missing.retain(|path| {
+        !path.contains("affinity") && !path.contains("resources") && !path.contains("tolerations")
+    });
     assert_eq!(missing, Vec::<String>::new());
 }

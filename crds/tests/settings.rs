@@ -69,7 +69,10 @@ fn a_strategy_and_its_keys_may_all_be_set() {
             ("restart-strategy.fixed-delay.delay", "10 s"),
         ],
     );
-    assert_eq!(set, config(json!({"restart": {"strategy": "FixedDelay", "attempts": 5, "delay": "10s"}}), &[]));
+    assert_eq!(
+        set,
+        config(json!({"restart": {"strategy": "FixedDelay", "attempts": 5, "delay": "10s"}}), &[])
+    );
 }
 
 #[test]
@@ -220,7 +223,13 @@ fn what_is_refused_and_why() {
              highly available",
             "",
         ),
-        (&[("pipeline.name", " ")], none, 1, "SET 'pipeline.name': a name has 1 to 200 characters, on one line", ""),
+        (
+            &[("pipeline.name", " ")],
+            none,
+            1,
+            "SET 'pipeline.name': a name has 1 to 200 characters, on one line",
+            "",
+        ),
     ];
     for (settings, spec, line, message, other) in cases {
         let problems = config(spec.clone(), settings).expect_err(message);

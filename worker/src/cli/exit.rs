@@ -30,6 +30,7 @@ pub(crate) enum Exit {
 
 impl Exit {
     /// All of them, in order, with the name and the meaning that the documents give.
+    #[cfg(test)]
     pub(crate) const ALL: [(Self, &'static str, &'static str); 10] = [
         (Self::Done, "done", "All is done: the bounded input ended and is committed, or nothing is wrong."),
         (

@@ -8,7 +8,7 @@ use weir_checkpoint::Start;
 use weir_coordinator::Exit as JobExit;
 use weir_protocol::FailureKind;
 
-use super::{Exit, input, logging, print_error};
+use super::{Exit, input, print_error};
 
 /// Runs a job on this machine: its slots as threads, its state in its storage
 ///
@@ -39,16 +39,14 @@ pub(crate) struct RunArgs {
 
 /// Where HTTP is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Listen(pub(crate) Option<SocketAddr>);
+struct Listen(Option<SocketAddr>);
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Progress {
+enum Progress {
     /// Live on a terminal, else plain.
     #[default]
     Auto,
-    /// A few lines that change in place.
-    Live,
     /// A line now and then.
     Plain,
     /// Nothing.
@@ -99,10 +97,9 @@ pub(super) fn main(args: &RunArgs) -> Exit {
 impl RunArgs {
     fn progress(&self) -> ProgressMode {
         match (self.plain, self.progress) {
-            (false, Progress::Live) => ProgressMode::Live,
-            (false, Progress::Auto) if logging::colours(&std::io::stderr()) => ProgressMode::Live,
-            (false, Progress::None) => ProgressMode::None,
-            (true, _) | (false, Progress::Plain | Progress::Auto) => ProgressMode::Plain,
+            (true, _) | (false, Progress::Plain) => ProgressMode::Plain,
+            (false, Progress::Auto) => ProgressMode::Auto,
+            (false, Progress::None) => ProgressMode::Never,
         }
     }
 }
@@ -117,7 +114,9 @@ fn say(ended: &Ended) -> Exit {
         }
         JobExit::Stopped { complete, .. } => {
             if !complete {
-                print_error("warning: the last checkpoint was not completed; what came after it is read again\n");
+                print_error(
+                    "warning: the last checkpoint was not completed; what came after it is read again\n",
+                );
             }
             match ended.signal {
                 Some(Signal::Terminate) => Exit::Terminated,
@@ -127,7 +126,9 @@ fn say(ended: &Ended) -> Exit {
         JobExit::Failed(failure) => {
             print_error(&format!("error: the job failed: {failure}\n"));
             match failure.kind {
-                FailureKind::StateUnreadable | FailureKind::StateIncompatible | FailureKind::SinkDataLost => Exit::State,
+                FailureKind::StateUnreadable | FailureKind::StateIncompatible | FailureKind::SinkDataLost => {
+                    Exit::State
+                }
                 FailureKind::Store => Exit::Storage,
                 FailureKind::Config => Exit::Invalid,
                 _ => Exit::Failed,

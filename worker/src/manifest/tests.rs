@@ -23,7 +23,8 @@ fn cases(file: &str) -> Vec<Case<'_>> {
         .skip(1)
         .map(|case| {
             let (title, rest) = case.split_once('\n').expect("a case has a title line");
-            let (text, expected) = rest.split_once("\n>>>\n").expect("a case has '>>>' before what is expected");
+            let (text, expected) =
+                rest.split_once("\n>>>\n").expect("a case has '>>>' before what is expected");
             Case { title, text, expected: expected.trim_end() }
         })
         .collect()
@@ -81,7 +82,8 @@ fn run(name: &str, plan: bool, at_least: usize) {
         .iter()
         .filter_map(|case| {
             let said = said(case, plan);
-            (said != case.expected).then(|| format!("=== {}\nexpected:\n{}\nsaid:\n{said}", case.title, case.expected))
+            (said != case.expected)
+                .then(|| format!("=== {}\nexpected:\n{}\nsaid:\n{said}", case.title, case.expected))
         })
         .collect();
     assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), cases.len(), wrong.join("\n\n"));
