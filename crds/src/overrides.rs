@@ -43,7 +43,6 @@ pub fn read_override(text: &str) -> Result<Override, String> {
     let root = &schema()["properties"];
     if let Some(Step::Name(first)) = steps.first()
         && root.get(first).is_none()
-        && root["spec"]["properties"].get(first).is_some()
     {
         steps.insert(0, Step::Name("spec".to_owned()));
     }
@@ -157,7 +156,7 @@ mod tests {
             ("worker.labels[\"a.b/c\"]=1", "spec.worker.labels[\"a.b/c\"]", json!("1")),
             ("worker.env[0].value=a=b", "spec.worker.env[0].value", json!("a=b")),
             ("metadata.name=x", "metadata.name", json!("x")),
-            ("nonsense=x", "nonsense", json!("x")),
+            ("nonsense=x", "spec.nonsense", json!("x")),
         ] {
             let set = read_override(text).expect(text);
             assert_eq!((set.path.as_str(), &set.value), (path, &value), "{text}");
