@@ -26,4 +26,4 @@ pub use settings::Setting;
 pub use shape::{API_VERSION, Shape, check_shape, field_path, schema};
 pub use spec::*;
 pub use status::*;
-pub use storage::check_storage_url;
+pub use storage::{check_endpoint, check_storage_url};

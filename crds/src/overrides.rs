@@ -37,12 +37,12 @@ enum Step {
 pub fn read_override(text: &str) -> Result<Override, String> {
     let (path, value) = split(text)
         .ok_or_else(|| format!("{text:?} is not path=value: write for example checkpoint.interval=1s"))?;
-    let mut steps = parse_path(path)
-        .ok_or_else(|| format!("{path:?} is not a path: write for example checkpoint.interval or worker.env[0].value"))?;
+    let mut steps = parse_path(path).ok_or_else(|| {
+        format!("{path:?} is not a path: write for example checkpoint.interval or worker.env[0].value")
+    })?;
     let root = &schema()["properties"];
     if let Some(Step::Name(first)) = steps.first()
         && root.get(first).is_none()
-        && root["spec"]["properties"].get(first).is_some()
     {
         steps.insert(0, Step::Name("spec".to_owned()));
     }
@@ -156,7 +156,7 @@ mod tests {
             ("worker.labels[\"a.b/c\"]=1", "spec.worker.labels[\"a.b/c\"]", json!("1")),
             ("worker.env[0].value=a=b", "spec.worker.env[0].value", json!("a=b")),
             ("metadata.name=x", "metadata.name", json!("x")),
-            ("nonsense=x", "nonsense", json!("x")),
+            ("nonsense=x", "spec.nonsense", json!("x")),
         ] {
             let set = read_override(text).expect(text);
             assert_eq!((set.path.as_str(), &set.value), (path, &value), "{text}");

@@ -153,7 +153,7 @@ impl Walk {
                 None if schema["additionalProperties"].is_object() => &schema["additionalProperties"],
                 None if known.is_none() => continue,
                 None => {
-                    self.unknown(&at, path, key, known);
+                    self.unknown(&at, key, known);
                     continue;
                 }
             };
@@ -176,14 +176,13 @@ impl Walk {
         whole.then_some(Value::Object(kept))
     }
 
-    fn unknown(&mut self, at: &str, parent: &str, key: &str, known: Option<&Map<String, Value>>) {
+    fn unknown(&mut self, at: &str, key: &str, known: Option<&Map<String, Value>>) {
         let known = || known.into_iter().flat_map(Map::keys).map(String::as_str);
-        let of = if parent.is_empty() { "a StreamJob".to_owned() } else { parent.to_owned() };
         let hint = match did_you_mean(key, known()) {
             hint if hint.is_empty() => format!("; known are {}", list(known(), "and")),
             hint => hint,
         };
-        let message = format!("{of} has no field {key:?}{hint}");
+        let message = format!("there is no such field{hint}");
         self.problems.push(Problem::new(Place::Name(at.to_owned()), message));
         self.left_out.insert(at.to_owned());
     }
@@ -220,6 +219,9 @@ impl Walk {
             } else {
                 self.not_in(path, &format!("{text:?}"), schema)
             };
+        }
+        if let Some(message) = misnamed(text, schema["pattern"].as_str().unwrap_or_default()) {
+            return self.wrong(path, message);
         }
         let length = text.chars().count() as u64;
         if text.trim().is_empty() && schema["minLength"].as_u64().is_some_and(|n| n > 0) {
@@ -258,6 +260,30 @@ impl Walk {
             return Some(value.clone());
         }
         self.mistyped(path, value, &format!("{kind}{range}"))
+    }
+}
+
+/// What is wrong with a name that leads to something of Kubernetes.
+fn misnamed(text: &str, pattern: &str) -> Option<String> {
+    let alnum = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let bytes = text.as_bytes();
+    match pattern {
+        limits::OBJECT_NAME => {
+            let ends = bytes.first().is_some_and(alnum) && bytes.last().is_some_and(alnum);
+            let good = ends && bytes.iter().all(|b| alnum(b) || matches!(b, b'-' | b'.'));
+            (!good).then(|| {
+                format!(
+                    "{text:?} is not the name of an object: a-z, 0-9, '-' and '.', starting and ending with a \
+                     letter or digit"
+                )
+            })
+        }
+        limits::DATA_KEY => {
+            let good = !text.is_empty()
+                && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+            (!good).then(|| format!("{text:?} is not a key: A-Z, a-z, 0-9, '-', '_' and '.'"))
+        }
+        _ => None,
     }
 }
 

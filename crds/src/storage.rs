@@ -97,7 +97,10 @@ fn check_segments(path: &str, hidden: bool, allowed: impl Fn(char) -> bool) -> R
 }
 
 /// Checks the endpoint of an S3 server: `http(s)://host[:port]`.
-pub(crate) fn check_endpoint(url: &str) -> Result<(), String> {
+///
+/// # Errors
+/// A sentence that says what is allowed, without repeating a URL that holds credentials.
+pub fn check_endpoint(url: &str) -> Result<(), String> {
     let allowed = "write http://host:port or https://host:port";
     if url.contains('@') {
         return Err("credentials must not stand in a URL: use checkpoint.storageSecretRef, or the \

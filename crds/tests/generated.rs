@@ -3,7 +3,8 @@
 use kube::CustomResourceExt;
 use weir_crds::StreamJob;
 
-const HEADER: &str = "# Generated from the types in crds/src; to make it anew: WEIR_UPDATE=1 cargo test -p weir-crds\n";
+const HEADER: &str =
+    "# Generated from the types in crds/src; to make it anew: WEIR_UPDATE=1 cargo test -p weir-crds\n";
 
 #[test]
 fn the_committed_definition_is_what_the_types_say() {

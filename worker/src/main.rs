@@ -1,2 +1,13 @@
+//! The program `weir`: one binary for people at a terminal and for the pods of a job.
+
+mod cli;
 mod manifest;
-fn main() {}
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    cli::main()
+}

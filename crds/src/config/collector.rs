@@ -61,7 +61,7 @@ impl<'a> Collector<'a> {
                         .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
                 })
         };
-        if !holds && !paths.iter().any(|path| unreadable(path)) {
+        if !holds && !paths.iter().any(unreadable) {
             self.problem(paths[0], message());
         }
     }

@@ -1,5 +1,5 @@
 //! The rules of fields that the engine does not read: what the pods look like, upgrade, restore and
-//! deletion. And which fields belong to which restart strategy.
+//! deletion. And which fields belong to which restart strategy. Names of objects are a matter of shape.
 
 use std::time::Duration;
 
@@ -68,15 +68,6 @@ fn check_worker(c: &mut Collector<'_>, w: &WorkerSpec) {
     if let Some(image) = w.image.as_deref().filter(|i| i.is_empty() || i.contains(char::is_whitespace)) {
         c.problem("spec.worker.image", format!("{image:?} is not the name of an image"));
     }
-    if let Some(name) = w.service_account_name.as_deref().filter(|n| !is_object_name(n)) {
-        c.problem("spec.worker.serviceAccountName", object_name_message(name));
-    }
-    for (i, secret) in w.image_pull_secrets.iter().flatten().enumerate() {
-        if !is_object_name(&secret.name) {
-            let path = format!("spec.worker.imagePullSecrets[{i}].name");
-            c.problem(&path, object_name_message(&secret.name));
-        }
-    }
     for (field, map) in [("labels", &w.labels), ("annotations", &w.annotations)] {
         for key in map.iter().flat_map(|m| m.keys()) {
             let domain = key.split('/').next().unwrap_or_default();
@@ -130,17 +121,4 @@ fn check_volume(c: &mut Collector<'_>, path: &str, volume: &crate::VolumeMount) 
         });
     }
     c.size(&format!("{path}.emptyDir"), &volume.empty_dir, &limits::SCRATCH, 0);
-}
-
-fn is_object_name(name: &str) -> bool {
-    let alnum = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
-    let bytes = name.as_bytes();
-    let inner = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.');
-    bytes.len() <= 253 && bytes.iter().all(inner) && alnum(bytes.first()) && alnum(bytes.last())
-}
-
-fn object_name_message(name: &str) -> String {
-    format!(
-        "{name:?} is not the name of an object: a-z, 0-9, '-' and '.', starting and ending with a letter or digit"
-    )
 }

@@ -6,7 +6,9 @@ use super::{Cli, Exit, print};
 
 /// Prints completions for a shell
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  weir completions bash > /etc/bash_completion.d/weir\n  weir completions fish > ~/.config/fish/completions/weir.fish")]
+#[command(
+    after_help = "Examples:\n  weir completions bash > /etc/bash_completion.d/weir\n  weir completions fish > ~/.config/fish/completions/weir.fish"
+)]
 pub(crate) struct CompletionsArgs {
     /// The shell
     #[arg(value_enum, value_name = "SHELL")]

@@ -30,9 +30,14 @@ pub(crate) enum Exit {
 
 impl Exit {
     /// All of them, in order, with the name and the meaning that the documents give.
+    #[cfg(test)]
     pub(crate) const ALL: [(Self, &'static str, &'static str); 10] = [
         (Self::Done, "done", "All is done: the bounded input ended and is committed, or nothing is wrong."),
-        (Self::Failed, "failed", "The job failed and its restart strategy gave up, or trying again can't help."),
+        (
+            Self::Failed,
+            "failed",
+            "The job failed and its restart strategy gave up, or trying again can't help.",
+        ),
         (Self::Usage, "usage", "The command line was not understood."),
         (Self::Invalid, "invalid", "The manifest or the SQL has problems; all of them were shown."),
         (Self::Fenced, "fenced", "Another process runs this job now; this one made way. Nothing is lost."),
@@ -64,9 +69,10 @@ mod tests {
 
     #[test]
     fn the_document_of_exit_codes_is_this_list() {
-        let mut text = "# Exit codes\n\nMade from `worker/src/cli/exit.rs`; to make it anew: `WEIR_UPDATE=1 cargo \
+        let mut text =
+            "# Exit codes\n\nMade from `worker/src/cli/exit.rs`; to make it anew: `WEIR_UPDATE=1 cargo \
                         test -p weir exit`.\n\n| code | name | meaning |\n| --- | --- | --- |\n"
-            .to_owned();
+                .to_owned();
         for (exit, name, meaning) in Exit::ALL {
             text.push_str(&format!("| {} | {name} | {meaning} |\n", exit as u8));
         }

@@ -66,11 +66,12 @@ impl ManifestArgs {
         self.file == Path::new("-")
     }
 
-    /// Reads and checks the manifest as for a run on this machine.
+    /// Reads and checks the manifest as for a run on this machine; `plan` says whether the SQL is
+    /// looked at.
     ///
     /// # Errors
     /// What was shown.
-    pub(crate) fn check(&self) -> Result<(Manifest, Outcome), Exit> {
+    pub(crate) fn check(&self, plan: bool) -> Result<(Manifest, Outcome), Exit> {
         let manifest = self.read()?;
         let outcome = manifest::check(
             &manifest.text,
@@ -79,6 +80,7 @@ impl ManifestArgs {
                 overrides: self.set.clone(),
                 storage: Some(local_storage()?),
                 container_memory: container_memory(),
+                plan,
             },
         );
         Ok((manifest, outcome))
@@ -89,7 +91,7 @@ impl ManifestArgs {
     /// # Errors
     /// What was shown.
     pub(crate) fn checked(&self) -> Result<Checked, Exit> {
-        let (manifest, outcome) = self.check()?;
+        let (manifest, outcome) = self.check(true)?;
         show(&manifest, &outcome.findings);
         outcome.checked.ok_or(Exit::Invalid)
     }

@@ -10,7 +10,14 @@ use tracing_subscriber::EnvFilter;
 pub(crate) struct LogArgs {
     /// What is logged: a level (error, warn, info, debug, trace), or per module such as
     /// "warn,weir_coordinator=debug"
-    #[arg(long, global = true, env = "RUST_LOG", default_value = "warn", value_name = "FILTER", help_heading = "Logging")]
+    #[arg(
+        long,
+        global = true,
+        env = "RUST_LOG",
+        default_value = "warn",
+        value_name = "FILTER",
+        help_heading = "Logging"
+    )]
     log: String,
     /// The form of logs
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT", help_heading = "Logging")]

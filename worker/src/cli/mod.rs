@@ -1,7 +1,7 @@
 //! The command line: what can be asked, and how answers are shown.
 //!
 //! Owns: arguments, help, logging, exit codes, texts for people. It does not own running a job
-//! (`run`), and decides nothing about state.
+//! (`weir::run`), and decides nothing about state.
 
 mod checkpoints;
 mod completions;
@@ -20,12 +20,13 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand, ValueEnum};
 
 pub(crate) use exit::Exit;
-pub(crate) use run::RunArgs;
 
 /// Streaming SQL with exactly-once state in a bucket.
 #[derive(Debug, Parser)]
 #[command(name = "weir", version, about, long_about = None, max_term_width = 100)]
-#[command(after_help = "Exit codes are listed in docs/exit-codes.md. Start with:\n  weir validate job.yaml\n  weir run job.yaml")]
+#[command(
+    after_help = "Exit codes are listed in docs/exit-codes.md. Start with:\n  weir validate job.yaml\n  weir run job.yaml"
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,

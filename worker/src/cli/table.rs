@@ -28,7 +28,10 @@ pub(super) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
 mod tests {
     #[test]
     fn columns_are_as_wide_as_what_they_hold() {
-        let rows = vec![vec!["1".to_owned(), "名".to_owned(), "x".to_owned()], vec!["10".into(), "a".into(), "".into()]];
+        let rows = vec![
+            vec!["1".to_owned(), "名".to_owned(), "x".to_owned()],
+            vec!["10".into(), "a".into(), "".into()],
+        ];
         assert_eq!(super::table(&["id", "n", "what"], &rows), "ID  N   WHAT\n1   名  x\n10  a\n");
     }
 }

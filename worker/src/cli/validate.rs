@@ -8,7 +8,9 @@ use crate::manifest::Finding;
 
 /// Finds everything that is wrong with a manifest and its SQL, without running it
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  weir validate job.yaml\n  weir validate --set parallelism=8 job.yaml\n  kubectl get streamjob hot -o yaml | weir validate - --output json\n\nExit code 0: no problems; 3: problems, all of them shown.")]
+#[command(
+    after_help = "Examples:\n  weir validate job.yaml\n  weir validate --set parallelism=8 job.yaml\n  kubectl get streamjob hot -o yaml | weir validate - --output json\n\nExit code 0: no problems; 3: problems, all of them shown."
+)]
 pub(crate) struct ValidateArgs {
     #[command(flatten)]
     manifest: input::ManifestArgs,
@@ -25,7 +27,7 @@ struct Answer<'a> {
 }
 
 pub(super) fn main(args: &ValidateArgs) -> Exit {
-    let (manifest, outcome) = match args.manifest.check() {
+    let (manifest, outcome) = match args.manifest.check(true) {
         Ok(read) => read,
         Err(exit) => return exit,
     };

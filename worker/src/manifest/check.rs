@@ -23,6 +23,9 @@ pub(crate) struct Options {
     pub(crate) storage: Option<String>,
     /// The memory of the container, in bytes.
     pub(crate) container_memory: Option<u64>,
+    /// Whether the SQL is looked at beyond its SET statements; without it nothing is
+    /// [`checked`](Outcome::checked).
+    pub(crate) plan: bool,
 }
 
 /// A job without problems.
@@ -37,6 +40,8 @@ pub(crate) struct Checked {
 pub(crate) struct Outcome {
     /// The job, if there is no problem among the findings.
     pub(crate) checked: Option<Checked>,
+    /// Its configuration, if only the SQL has problems; for commands that do not look at the SQL.
+    pub(crate) config: Option<JobConfig>,
     /// In the order of the file.
     pub(crate) findings: Vec<Finding>,
 }
@@ -44,14 +49,20 @@ pub(crate) struct Outcome {
 /// Checks a manifest.
 pub(crate) fn check(text: &str, options: &Options) -> Outcome {
     let mut findings = Vec::new();
-    let checked = check_into(text, options, &mut findings);
+    let mut config = None;
+    let checked = check_into(text, options, &mut findings, &mut config);
     findings.sort_by_key(|f| (f.span.is_some(), f.span, f.severity));
     findings.dedup();
     let clean = findings.iter().all(|f| f.severity != Severity::Problem);
-    Outcome { checked: checked.filter(|_| clean), findings }
+    Outcome { checked: checked.filter(|_| clean), config, findings }
 }
 
-fn check_into(text: &str, options: &Options, findings: &mut Vec<Finding>) -> Option<Checked> {
+fn check_into(
+    text: &str,
+    options: &Options,
+    findings: &mut Vec<Finding>,
+    known: &mut Option<JobConfig>,
+) -> Option<Checked> {
     let documents = match yaml::read(text) {
         Ok(documents) => documents,
         Err(mistakes) => {
@@ -78,15 +89,19 @@ fn check_into(text: &str, options: &Options, findings: &mut Vec<Finding>) -> Opt
         container_memory: options.container_memory,
         left_out,
     };
+    let shaped = check.findings.iter().all(|f| f.severity != Severity::Problem);
     let config = match weir_crds::to_config(&job, &given) {
-        Ok(config) => Some(config),
+        Ok(config) => {
+            *known = Some(config.clone()).filter(|_| shaped);
+            Some(config)
+        }
         Err(problems) => {
             check.problems(problems);
             None
         }
     };
     // Without readable SET statements the rest of the text would only be told to be wrong twice.
-    let sql = sql.filter(|sql| !sql.trim().is_empty() && settings.flatten().is_some())?;
+    let sql = sql.filter(|sql| options.plan && !sql.trim().is_empty() && settings.flatten().is_some())?;
     let planned = check.plan(&sql, config.as_ref());
     Some(Checked { config: config?, planned: planned?, job })
 }

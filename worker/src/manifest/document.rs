@@ -49,20 +49,28 @@ impl Documents {
                 None => {
                     let nearest = weir_crds::nearest(wanted, names.iter().map(String::as_str));
                     let hint = nearest.map(|n| format!("did you mean {n:?}?"));
-                    let message = format!("the file holds no StreamJob {wanted:?}; it holds: {}", names.join(", "));
+                    let message =
+                        format!("the file holds no StreamJob {wanted:?}; it holds: {}", names.join(", "));
                     self.findings.push(Finding { hint, ..Finding::problem(None, message) });
                 }
             }
             return;
         }
         match jobs.len() {
-            0 if self.findings.iter().all(|f| f.span.is_none() || f.severity != super::finding::Severity::Problem) => {
+            0 if self
+                .findings
+                .iter()
+                .all(|f| f.span.is_none() || f.severity != super::finding::Severity::Problem) =>
+            {
                 self.findings.push(Finding::problem(None, "the file holds no StreamJob"));
             }
             0 => {}
             1 => self.job = jobs.pop(),
             n => {
-                let message = format!("the file holds {n} StreamJobs ({}): choose one with --job NAME", names.join(", "));
+                let message = format!(
+                    "the file holds {n} StreamJobs ({}): choose one with --job NAME",
+                    names.join(", ")
+                );
                 self.findings.push(Finding::problem(jobs.get(1).map(|j| j.span), message));
             }
         }

@@ -74,11 +74,10 @@ impl Places {
 
 fn on_one_line(node: &Node) -> Option<Span> {
     match &node.content {
-        Content::Scalar { text, style: ScalarStyle::Plain | ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted }
-            if !text.is_empty() || node.span.length > 1 =>
-        {
-            Some(node.span)
-        }
+        Content::Scalar {
+            text,
+            style: ScalarStyle::Plain | ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted,
+        } if !text.is_empty() || node.span.length > 1 => Some(node.span),
         _ => None,
     }
 }

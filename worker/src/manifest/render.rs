@@ -48,7 +48,8 @@ impl<'a> Renderer<'a> {
         let margin = finding.span.map_or(1, |s| s.line.to_string().len());
         let gap = " ".repeat(margin);
         if let Some(span) = finding.span {
-            let _ = writeln!(out, "{gap}{} {}:{}:{}", self.paint("-->", "34"), self.file, span.line, span.column);
+            let _ =
+                writeln!(out, "{gap}{} {}:{}:{}", self.paint("-->", "34"), self.file, span.line, span.column);
             self.source(&mut out, span, colour);
         } else if finding.field.is_none() {
             let _ = writeln!(out, "{gap}{} {}", self.paint("-->", "34"), self.file);

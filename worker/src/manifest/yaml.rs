@@ -31,7 +31,11 @@ impl Span {
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let (start, end) = (marks.start, marks.end);
         let length = if end.line() == start.line() { end.col().saturating_sub(start.col()) } else { 1 };
-        Self { line: number(start.line()).max(1), column: number(start.col()) + 1, length: number(length).max(1) }
+        Self {
+            line: number(start.line()).max(1),
+            column: number(start.col()) + 1,
+            length: number(length).max(1),
+        }
     }
 }
 
@@ -60,7 +64,10 @@ pub(crate) struct Node {
 /// What a node holds.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Content {
-    Scalar { text: String, style: ScalarStyle },
+    Scalar {
+        text: String,
+        style: ScalarStyle,
+    },
     List(Vec<Node>),
     /// Fields in their order: name, place of the name, value.
     Fields(Vec<(String, Span, Node)>),
@@ -259,7 +266,8 @@ impl<'t> Reader<'t> {
                 }
             };
             if name == "<<" {
-                self.mistakes.push(Mistake::new(span, "merge keys (<<) are not allowed: write the fields out"));
+                self.mistakes
+                    .push(Mistake::new(span, "merge keys (<<) are not allowed: write the fields out"));
             } else if let Some((_, first, _)) = fields.iter().find(|(n, ..)| *n == name) {
                 let message = format!("{name:?} is given twice: keep one of the two");
                 self.mistakes.push(Mistake { span, message, other: Some(*first) });

@@ -119,7 +119,10 @@ async fn run_job(config: &JobConfig, job: Job, options: &RunOptions) -> Result<E
     let (closing, closed) = oneshot::channel::<()>();
     if let Some(listener) = listener {
         if let Ok(address) = listener.local_addr() {
-            progress::note(options.progress, &format!("status at http://{address}/v1/job, metrics at http://{address}/metrics"));
+            progress::note(
+                options.progress,
+                &format!("status at http://{address}/v1/job, metrics at http://{address}/metrics"),
+            );
         }
         tokio::spawn(weir_coordinator::http::serve(listener, status.clone(), async {
             // Ends with the run, whether by a message or because the run is gone.

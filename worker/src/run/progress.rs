@@ -47,7 +47,10 @@ pub(super) async fn show(mode: ProgressMode, mut status: watch::Receiver<Arc<Job
     }
     let bar = live.then(|| {
         let bar = ProgressBar::new_spinner();
-        bar.set_style(ProgressStyle::with_template("{spinner} {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.set_style(
+            ProgressStyle::with_template("{spinner} {wide_msg}")
+                .unwrap_or_else(|_| ProgressStyle::default_spinner()),
+        );
         bar
     });
     let mut tick = tokio::time::interval(if live { LIVE_EVERY } else { PLAIN_EVERY });
