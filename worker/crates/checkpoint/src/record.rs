@@ -9,7 +9,7 @@ use weir_protocol::{Attempt, CheckpointId, CheckpointKind, ManifestRef};
 pub struct Slot(pub u64);
 
 /// One immutable record.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Record {
     /// Where it is.
@@ -27,7 +27,7 @@ pub struct Record {
 }
 
 /// What a record says.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum Body {
     /// A coordinator took over.
@@ -84,7 +84,7 @@ pub enum Body {
 }
 
 /// What an attempt starts from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "from", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum Restore {
     /// Nothing: the job never had state here.
@@ -106,7 +106,7 @@ pub enum Restore {
 }
 
 /// Why a job stopped.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StopReason {
     /// All sources ended and everything is committed: the job is done for good.
@@ -116,7 +116,7 @@ pub enum StopReason {
 }
 
 /// Counters over the whole life of a job. Failures since the newest record are lost with a crash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Counters {
     /// Checkpoints that completed.
@@ -132,5 +132,11 @@ impl Counters {
     pub fn success_rate(self) -> Option<f64> {
         let total = self.completed + self.failed;
         (total > 0).then(|| self.completed as f64 / total as f64)
+    }
+}
+
+impl std::fmt::Display for Slot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
     }
 }

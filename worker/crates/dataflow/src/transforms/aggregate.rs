@@ -1,15 +1,117 @@
 //! Unbounded GROUP BY with changelog output.
+//!
+//! Every key that a batch touches gives one change per batch: `+I`, `-U` and `+U`, or `-D` when its
+//! last row was taken back.
 
 use std::sync::Arc;
 
-use weir_protocol::{Failure, StateTableInfo};
+use arrow_array::{RecordBatch, RecordBatchOptions, UInt8Array, UInt32Array};
+use arrow_schema::{ArrowError, DataType};
+use arrow_select::take::take;
+use weir_protocol::{Failure, FailureKind, StateTableInfo};
+use weir_state::{KeyedTable, Keys, StateError, StateTable, TableSpec};
 
+use super::accumulators::{Accumulators, LIVE, Values};
 use super::aggregate_call::AggregateSpec;
-use crate::TransformFactory;
+use crate::{Chunk, Emit, Flow, RowKind, Transform, TransformContext, TransformFactory};
 
-/// See [`Aggregate::factory`].
+/// Rows that are worked on together.
+const BLOCK: usize = 512;
+/// Rows that are looked at for expiry with each batch, besides as many as the batch has.
+const EXPIRY_ROWS: usize = 1_024;
+
+/// An unbounded aggregation in one subtask.
 #[derive(Debug)]
-pub struct Aggregate;
+pub struct Aggregate {
+    plan: Arc<Plan>,
+    table: KeyedTable,
+    keys: Keys,
+    ids: Vec<u32>,
+    signs: Vec<i8>,
+    /// Rises with each batch; the last word of a row holds the last batch that touched it.
+    batch: u64,
+    touched: Touched,
+    now_ms: i64,
+}
+
+/// The groups that a batch touched, in the order in which it did.
+#[derive(Debug, Default)]
+struct Touched {
+    ids: Vec<u32>,
+    /// The first row of the batch with the key.
+    rows: Vec<u32>,
+    /// The accumulators before the batch.
+    old: Values,
+}
+
+#[derive(Debug)]
+struct Plan {
+    spec: AggregateSpec,
+    acc: Accumulators,
+    table: TableSpec,
+    /// The word with the time of the last change, and after how many milliseconds a group is forgotten.
+    ttl: Option<(usize, i64)>,
+    /// The word with the last batch.
+    batch_word: usize,
+}
+
+impl Plan {
+    fn new(spec: AggregateSpec) -> Result<Self, Failure> {
+        let config = |message: String| Failure::new(FailureKind::Config, message);
+        let acc = Accumulators::new(&spec.calls, &spec.input_schema)?;
+        if spec.retracting && !acc.retractable() {
+            return Err(config(
+                "MIN and MAX cannot be computed over rows that are updated or deleted later: COUNT, SUM and AVG can"
+                    .to_owned(),
+            ));
+        }
+        let keys = key_types(&spec)?;
+        let fields = spec.output_schema.fields();
+        let outputs = keys.iter().chain(spec.calls.iter().map(|c| &c.output));
+        if fields.len() != keys.len() + spec.calls.len()
+            || fields.iter().zip(outputs).any(|(f, t)| f.data_type() != t)
+        {
+            return Err(config(format!(
+                "the columns {fields:?} are not the keys and results of the aggregation"
+            )));
+        }
+        let mut words = acc.fresh.clone();
+        let ttl = spec.ttl.map(|after| (words.len(), i64::try_from(after.as_millis()).unwrap_or(i64::MAX)));
+        if ttl.is_some() {
+            words.push(0);
+        }
+        let batch_word = words.len() + acc.vars.len();
+        let meaning = acc.meaning() + if ttl.is_some() { ", last change" } else { "" };
+        let table = TableSpec {
+            name: "groups".to_owned(),
+            keys,
+            ungrouped: 0,
+            words,
+            vars: acc.vars.clone(),
+            scratch: 1,
+            meaning,
+        };
+        Ok(Self { spec, acc, table, ttl, batch_word })
+    }
+}
+
+/// The types of the grouping keys.
+pub(super) fn key_types(spec: &AggregateSpec) -> Result<Vec<DataType>, Failure> {
+    let fields = spec.input_schema.fields();
+    spec.keys
+        .iter()
+        .map(|k| fields.get(*k).map(|f| f.data_type().clone()))
+        .collect::<Option<_>>()
+        .ok_or_else(|| Failure::new(FailureKind::Bug, format!("no such key columns: {:?}", spec.keys)))
+}
+
+pub(super) fn state(error: StateError) -> Failure {
+    Failure::new(FailureKind::Config, error.to_string())
+}
+
+pub(super) fn bug(error: ArrowError) -> Failure {
+    Failure::new(FailureKind::Bug, format!("aggregation: {error}"))
+}
 
 impl Aggregate {
     /// Makes the transforms of an aggregation.
@@ -17,7 +119,9 @@ impl Aggregate {
     /// # Errors
     /// A specification that can't be computed, with what is allowed.
     pub fn factory(spec: AggregateSpec) -> Result<Arc<dyn TransformFactory>, Failure> {
-        Err(Failure::new(weir_protocol::FailureKind::Bug, format!("{spec:?}")))
+        let plan = Arc::new(Plan::new(spec)?);
+        KeyedTable::new(plan.table.clone(), 1).map_err(state)?;
+        Ok(Arc::new(Factory(plan)))
     }
 
     /// The state that an aggregation declares.
@@ -25,6 +129,150 @@ impl Aggregate {
     /// # Errors
     /// As [`Aggregate::factory`].
     pub fn tables(spec: &AggregateSpec) -> Result<Vec<StateTableInfo>, Failure> {
-        Err(Failure::new(weir_protocol::FailureKind::Bug, format!("{spec:?}")))
+        Ok(vec![Plan::new(spec.clone())?.table.info()])
+    }
+
+    /// Notes the groups that a block touches for the first time, and counts its rows.
+    fn visit(&mut self, chunk: &Chunk, start: usize) {
+        self.signs.clear();
+        for at in 0..self.ids.len() {
+            let id = self.ids[at];
+            if self.table.row(id)[self.plan.batch_word] != self.batch {
+                self.touch_first(id, start + at);
+            }
+            let adds = chunk.kinds.is_none() || chunk.kind(start + at).adds();
+            let live = &mut self.table.row_mut(id)[LIVE];
+            let sign = match (adds, *live) {
+                (true, _) => 1,
+                // What was never there, or was forgotten, is not taken back.
+                (false, 0) => 0,
+                (false, _) => -1,
+            };
+            *live = live.wrapping_add_signed(sign);
+            if chunk.kinds.is_some() {
+                self.signs.push(sign as i8);
+            }
+        }
+    }
+
+    fn touch_first(&mut self, id: u32, at: usize) {
+        if let Some((word, after)) = self.plan.ttl {
+            let last = self.table.row(id)[word] as i64;
+            if last.saturating_add(after) < self.now_ms {
+                self.table.reset_row(id);
+            }
+            self.table.row_mut(id)[word] = self.now_ms as u64;
+        }
+        self.table.row_mut(id)[self.plan.batch_word] = self.batch;
+        self.touched.ids.push(id);
+        self.touched.rows.push(at as u32);
+        self.touched.old.push(&self.plan.acc, &self.table, id);
+    }
+
+    /// The changes of the groups that were touched.
+    fn changes(&mut self, rows: &RecordBatch) -> Result<Option<Chunk>, Failure> {
+        let acc = &self.plan.acc;
+        let mut values = Values::default();
+        let mut sources: Vec<u32> = Vec::with_capacity(self.touched.ids.len() * 2);
+        let mut kinds: Vec<u8> = Vec::with_capacity(self.touched.ids.len() * 2);
+        let mut all_inserts = true;
+        for (at, (id, source)) in self.touched.ids.iter().zip(&self.touched.rows).enumerate() {
+            let before = self.touched.old.words(acc, at)[LIVE] != 0;
+            let after = self.table.row(*id)[LIVE] != 0;
+            if before && (!after || self.plan.spec.update_before) {
+                let unchanged =
+                    after && self.plan.ttl.is_none() && acc.same(&self.touched.old, at, &self.table, *id);
+                if unchanged {
+                    continue;
+                }
+                values.push_from(acc, &self.touched.old, at);
+                sources.push(*source);
+                kinds.push(if after { RowKind::UpdateBefore } else { RowKind::Delete } as u8);
+                all_inserts = false;
+            } else if before && self.plan.ttl.is_none() && acc.same(&self.touched.old, at, &self.table, *id) {
+                continue;
+            }
+            if after {
+                values.push(acc, &self.table, *id);
+                sources.push(*source);
+                kinds.push(if before { RowKind::UpdateAfter } else { RowKind::Insert } as u8);
+                all_inserts &= !before;
+            } else {
+                self.table.remove(*id);
+            }
+        }
+        if sources.is_empty() {
+            return Ok(None);
+        }
+        let sources = UInt32Array::from(sources);
+        let mut columns = Vec::with_capacity(self.plan.spec.output_schema.fields().len());
+        for key in &self.plan.spec.keys {
+            columns.push(take(rows.column(*key), &sources, None).map_err(bug)?);
+        }
+        for call in 0..self.plan.spec.calls.len() {
+            columns.push(acc.results(call, &values)?);
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(values.len()));
+        let rows = RecordBatch::try_new_with_options(self.plan.spec.output_schema.clone(), columns, &options);
+        Ok(Some(Chunk { rows: rows.map_err(bug)?, kinds: (!all_inserts).then(|| UInt8Array::from(kinds)) }))
     }
 }
+
+impl Transform for Aggregate {
+    fn process(&mut self, _input: u32, chunk: Chunk, out: &mut dyn Emit) -> Result<Flow, Failure> {
+        let plan = self.plan.clone();
+        let keys = plan.spec.keys.iter().map(|k| chunk.rows.column(*k).clone()).collect::<Vec<_>>();
+        self.keys.fill(&keys, chunk.len()).map_err(state)?;
+        let inputs = plan.acc.prepare(&chunk.rows)?;
+        self.batch += 1;
+        self.touched.ids.clear();
+        self.touched.rows.clear();
+        self.touched.old.clear();
+        for start in (0..chunk.len()).step_by(BLOCK) {
+            let range = start..chunk.len().min(start + BLOCK);
+            let mut ids = std::mem::take(&mut self.ids);
+            self.table.lookup_or_insert(&self.keys, range.clone(), &mut ids);
+            self.ids = ids;
+            self.visit(&chunk, start);
+            let signs = chunk.kinds.is_some().then_some(self.signs.as_slice());
+            plan.acc.update(&inputs, range, &self.ids, signs, &mut self.table)?;
+        }
+        if let Some(changes) = self.changes(&chunk.rows)? {
+            out.chunk(changes)?;
+        }
+        if let Some((word, after)) = plan.ttl {
+            self.table.expire(word, self.now_ms.saturating_sub(after), EXPIRY_ROWS + chunk.len());
+        }
+        Ok(Flow::Done)
+    }
+
+    fn tick(&mut self, now_ms: i64) {
+        self.now_ms = now_ms;
+    }
+
+    fn tables(&mut self) -> Vec<&mut dyn StateTable> {
+        vec![&mut self.table]
+    }
+}
+
+#[derive(Debug)]
+struct Factory(Arc<Plan>);
+
+impl TransformFactory for Factory {
+    fn create(&self, context: TransformContext) -> Result<Box<dyn Transform>, Failure> {
+        Ok(Box::new(Aggregate {
+            table: KeyedTable::new(self.0.table.clone(), context.max_parallelism).map_err(state)?,
+            keys: Keys::new(&self.0.table.keys).map_err(state)?,
+            plan: self.0.clone(),
+            ids: Vec::new(),
+            signs: Vec::new(),
+            batch: 0,
+            touched: Touched::default(),
+            now_ms: i64::MIN,
+        }))
+    }
+}
+
+#[cfg(test)]
+#[path = "aggregate_tests.rs"]
+mod tests;

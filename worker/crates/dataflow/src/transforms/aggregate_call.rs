@@ -44,7 +44,8 @@ impl AggregateFunction {
                 _ => Err(format!("{self} needs an argument")),
             };
         };
-        let refused = |allowed: &str| Err(format!("{self} cannot be computed over {input}: it takes {allowed}"));
+        let refused =
+            |allowed: &str| Err(format!("{self} cannot be computed over {input}: it takes {allowed}"));
         match self {
             Self::Count => Ok(DataType::Int64),
             Self::Sum => match input {

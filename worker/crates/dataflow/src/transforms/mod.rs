@@ -1,7 +1,10 @@
 //! The transforms, one file each.
 
+mod accumulators;
 pub mod aggregate;
 pub mod aggregate_call;
 pub mod calc;
+#[cfg(test)]
+mod testing;
 pub mod window_aggregate;
 pub mod window_assign;

@@ -53,8 +53,16 @@ impl WindowAssign {
                 .iter()
                 .zip(output_schema.fields())
                 .all(|(i, o)| i.data_type() == o.data_type())
-            && output_schema.fields().iter().rev().take(3).all(|f| matches!(f.data_type(), DataType::Timestamp(..)))
-            && matches!(input_schema.fields().get(time).map(|f| f.data_type()), Some(DataType::Timestamp(..)));
+            && output_schema
+                .fields()
+                .iter()
+                .rev()
+                .take(3)
+                .all(|f| matches!(f.data_type(), DataType::Timestamp(..)))
+            && matches!(
+                input_schema.fields().get(time).map(|f| f.data_type()),
+                Some(DataType::Timestamp(..))
+            );
         if !fits {
             return Err(Failure::new(
                 FailureKind::Bug,
@@ -159,19 +167,27 @@ pub(super) fn event_times(rows: &RecordBatch, column: usize) -> Result<Vec<i64>,
         DataType::Timestamp(TimeUnit::Millisecond, _) => {
             array.as_primitive::<TimestampMillisecondType>().values().to_vec()
         }
-        DataType::Timestamp(TimeUnit::Second, _) => {
-            array.as_primitive::<TimestampSecondType>().values().iter().map(|t| t.saturating_mul(1_000)).collect()
-        }
-        DataType::Timestamp(TimeUnit::Microsecond, _) => {
-            array.as_primitive::<TimestampMicrosecondType>().values().iter().map(|t| t.div_euclid(1_000)).collect()
-        }
+        DataType::Timestamp(TimeUnit::Second, _) => array
+            .as_primitive::<TimestampSecondType>()
+            .values()
+            .iter()
+            .map(|t| t.saturating_mul(1_000))
+            .collect(),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => array
+            .as_primitive::<TimestampMicrosecondType>()
+            .values()
+            .iter()
+            .map(|t| t.div_euclid(1_000))
+            .collect(),
         DataType::Timestamp(TimeUnit::Nanosecond, _) => array
             .as_primitive::<TimestampNanosecondType>()
             .values()
             .iter()
             .map(|t| t.div_euclid(1_000_000))
             .collect(),
-        other => return Err(Failure::new(FailureKind::Bug, format!("event time column {name:?} is a {other}"))),
+        other => {
+            return Err(Failure::new(FailureKind::Bug, format!("event time column {name:?} is a {other}")));
+        }
     };
     let in_range = |t: &i64| (-crate::window::MAX_TIME..=crate::window::MAX_TIME).contains(t);
     if let Some(bad) = times.iter().find(|t| !in_range(t)) {
@@ -197,3 +213,7 @@ impl TransformFactory for WindowAssign {
         Ok(Box::new(self.clone()))
     }
 }
+
+#[cfg(test)]
+#[path = "window_assign_tests.rs"]
+mod tests;

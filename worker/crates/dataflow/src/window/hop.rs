@@ -21,7 +21,9 @@ impl Hop {
         size_allowed("HOP", "size", size_ms)?;
         size_allowed("HOP", "slide", slide_ms)?;
         if offset_ms.unsigned_abs() >= slide_ms.unsigned_abs() {
-            return Err(format!("HOP: the offset ({offset_ms} ms) must be smaller than the slide ({slide_ms} ms)"));
+            return Err(format!(
+                "HOP: the offset ({offset_ms} ms) must be smaller than the slide ({slide_ms} ms)"
+            ));
         }
         let pane = gcd(size_ms, slide_ms);
         if size_ms / pane > MAX_SLICES {

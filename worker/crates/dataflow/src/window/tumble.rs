@@ -17,7 +17,9 @@ impl Tumble {
     pub fn new(size_ms: i64, offset_ms: i64) -> Result<Self, String> {
         size_allowed("TUMBLE", "size", size_ms)?;
         if offset_ms.unsigned_abs() >= size_ms.unsigned_abs() {
-            return Err(format!("TUMBLE: the offset ({offset_ms} ms) must be smaller than the size ({size_ms} ms)"));
+            return Err(format!(
+                "TUMBLE: the offset ({offset_ms} ms) must be smaller than the size ({size_ms} ms)"
+            ));
         }
         Ok(Self { size: size_ms, offset: offset_ms })
     }

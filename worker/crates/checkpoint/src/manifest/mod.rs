@@ -1,9 +1,19 @@
-//! The manifest of a checkpoint, as data: everything that a restore needs.
+//! The manifest of a checkpoint: everything that a restore needs. Its bytes (`codec`), and it and the
+//! objects that it names in the store (`files`).
+
+mod codec;
+mod files;
 
 use serde::{Deserialize, Serialize};
 use weir_protocol::{
     Attempt, CheckpointId, CheckpointKind, Execution, JobGraph, JobUid, ObjectRef, PhaseTimes, SinkHandles,
     SubtaskId, TransformState,
+};
+
+pub use codec::{MAX_MANIFEST_BYTES, decode_manifest, encode_manifest};
+pub use files::{
+    Problem, WriteError, Wrong, check_present, read_blocks, read_manifest, read_object, verify_checkpoint,
+    write_data, write_manifest,
 };
 
 /// What a checkpoint consists of.

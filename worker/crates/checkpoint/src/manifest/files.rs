@@ -1,0 +1,297 @@
+//! Manifests and data objects in the store: written once, and believed only after a check.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt, stream};
+use weir_protocol::{Attempt, BlockRef, CheckpointId, Failure, FailureKind, ManifestRef, ObjectRef};
+use weir_runtime::Random;
+
+use super::Manifest;
+use super::codec::{decode_manifest, encode_manifest};
+use crate::frame::CodecError;
+use crate::layout;
+use crate::store::{Payload, Store, StoreError, StoreErrorKind};
+
+/// Objects that are looked at or read at a time.
+const AT_A_TIME: usize = 16;
+/// Blocks with a gap of at most this many bytes between them are read together.
+const GAP_BYTES: u64 = 64 * 1024;
+/// Blocks are read together up to this many bytes.
+const READ_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Why a manifest was not written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WriteError {
+    /// It can't be encoded.
+    #[error("the manifest can't be written: {0}")]
+    Codec(#[from] CodecError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Something in the store that is not what a manifest says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The object.
+    pub key: String,
+    /// What is wrong with it.
+    pub what: Wrong,
+}
+
+/// What is wrong with an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wrong {
+    /// Not there.
+    Missing,
+    /// Another length, in bytes.
+    Size {
+        /// As recorded.
+        expected: u64,
+        /// As found.
+        found: u64,
+    },
+    /// Other bytes.
+    Digest,
+    /// Other bytes within this range.
+    Block {
+        /// First byte.
+        offset: u64,
+        /// Length in bytes.
+        length: u64,
+    },
+    /// The right bytes, but not a manifest that this program reads.
+    Codec(CodecError),
+    /// The store gave an error.
+    Store(StoreError),
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.key)?;
+        match &self.what {
+            Wrong::Missing => f.write_str("is not there"),
+            Wrong::Size { expected, found } => write!(f, "has {found} bytes, but {expected} were written"),
+            Wrong::Digest => f.write_str("does not match its digest: its content was changed"),
+            Wrong::Block { offset, length } => {
+                write!(f, "bytes {offset} to {} do not match their checksum", offset + length)
+            }
+            Wrong::Codec(why) => write!(f, "{why}"),
+            Wrong::Store(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for Problem {}
+
+impl Problem {
+    fn new(key: &str, what: Wrong) -> Self {
+        Self { key: key.to_owned(), what }
+    }
+
+    /// Whether the store, not the object, is to blame: nothing is known of the object then.
+    pub fn is_store(&self) -> bool {
+        matches!(self.what, Wrong::Store(_))
+    }
+}
+
+/// State that can't be restored: unreadable, or (if only the store failed) not now.
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Self {
+        let kind = if problem.is_store() { FailureKind::Store } else { FailureKind::StateUnreadable };
+        Self::new(kind, problem.to_string())
+    }
+}
+
+/// Writes a manifest under a name that nobody else uses.
+///
+/// # Errors
+/// [`WriteError`].
+pub async fn write_manifest(
+    store: &dyn Store,
+    random: &dyn Random,
+    manifest: &Manifest,
+) -> Result<ManifestRef, WriteError> {
+    let bytes = encode_manifest(manifest)?;
+    let key = layout::manifest(manifest.attempt, manifest.id, &random.nonce());
+    let digest = blake3::hash(&bytes).to_hex().to_string();
+    let size = bytes.len() as u64;
+    store.put(&key, Payload::from(bytes)).await?;
+    Ok(ManifestRef { key, size, digest })
+}
+
+/// Writes a data object under a name that nobody else uses; `worker` begins the name (`[A-Za-z0-9_-]`).
+///
+/// # Errors
+/// The store's.
+pub async fn write_data(
+    store: &dyn Store,
+    random: &dyn Random,
+    attempt: Attempt,
+    checkpoint: CheckpointId,
+    worker: &str,
+    payload: Payload,
+) -> Result<ObjectRef, StoreError> {
+    let key = layout::data(attempt, checkpoint, &format!("{worker}-{}", random.nonce()));
+    let mut hasher = blake3::Hasher::new();
+    payload.chunks().iter().for_each(|chunk| {
+        hasher.update(chunk);
+    });
+    let object = ObjectRef { key, size: payload.len(), digest: hasher.finalize().to_hex().to_string() };
+    store.put(&object.key, payload).await?;
+    Ok(object)
+}
+
+/// Reads a manifest and checks that it is the one that is meant.
+///
+/// # Errors
+/// [`Problem`].
+pub async fn read_manifest(store: &dyn Store, wanted: &ManifestRef) -> Result<Manifest, Problem> {
+    let bytes = read_object(store, wanted).await?;
+    decode_manifest(&bytes).map_err(|why| Problem::new(&wanted.key, Wrong::Codec(why)))
+}
+
+/// Reads an object and checks size and digest.
+///
+/// # Errors
+/// [`Problem`].
+pub async fn read_object(store: &dyn Store, object: &ObjectRef) -> Result<Bytes, Problem> {
+    let problem = |what| Problem::new(&object.key, what);
+    let bytes = match store.get(&object.key).await {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Err(problem(Wrong::Missing)),
+        Err(error) => return Err(problem(Wrong::Store(error))),
+    };
+    if bytes.len() as u64 != object.size {
+        return Err(problem(Wrong::Size { expected: object.size, found: bytes.len() as u64 }));
+    }
+    if blake3::hash(&bytes).to_hex().as_str() != object.digest {
+        return Err(problem(Wrong::Digest));
+    }
+    Ok(bytes)
+}
+
+/// Reads blocks of one object, each checked, in the order given. Blocks that lie close together are read
+/// with one request.
+///
+/// # Errors
+/// The first [`Problem`].
+pub async fn read_blocks(
+    store: &dyn Store,
+    object: &ObjectRef,
+    blocks: &[BlockRef],
+) -> Result<Vec<Bytes>, Problem> {
+    let mut order: Vec<usize> = (0..blocks.len()).collect();
+    order.sort_by_key(|i| (blocks[*i].offset, blocks[*i].length));
+    let mut found = vec![Bytes::new(); blocks.len()];
+    let mut rest = order.as_slice();
+    while let Some((&first, _)) = rest.split_first() {
+        let (together, start, end) = together(blocks, rest, first);
+        let bytes = read_range(store, object, start, end - start).await?;
+        for &i in &rest[..together] {
+            let block = &blocks[i];
+            let from = (block.offset - start) as usize;
+            let bytes = bytes.slice(from..from + block.length as usize);
+            if crc32fast::hash(&bytes) != block.crc {
+                let what = Wrong::Block { offset: block.offset, length: block.length };
+                return Err(Problem::new(&object.key, what));
+            }
+            found[i] = bytes;
+        }
+        rest = &rest[together..];
+    }
+    Ok(found)
+}
+
+/// How many blocks from the first of `order` on are read together, and the range that holds them.
+fn together(blocks: &[BlockRef], order: &[usize], first: usize) -> (usize, u64, u64) {
+    let start = blocks[first].offset;
+    let mut end = start.saturating_add(blocks[first].length);
+    let mut count = 1;
+    for &i in &order[1..] {
+        let block_end = blocks[i].offset.saturating_add(blocks[i].length);
+        if blocks[i].offset > end.saturating_add(GAP_BYTES) || block_end.saturating_sub(start) > READ_BYTES {
+            break;
+        }
+        end = end.max(block_end);
+        count += 1;
+    }
+    (count, start, end)
+}
+
+async fn read_range(
+    store: &dyn Store,
+    object: &ObjectRef,
+    start: u64,
+    length: u64,
+) -> Result<Bytes, Problem> {
+    let problem = |what| Err(Problem::new(&object.key, what));
+    match store.get_range(&object.key, start, length).await {
+        Ok(Some(bytes)) if bytes.len() as u64 == length => Ok(bytes),
+        Ok(Some(bytes)) => problem(Wrong::Size { expected: length, found: bytes.len() as u64 }),
+        Ok(None) => problem(Wrong::Missing),
+        // The object may be shorter than it was: say so.
+        Err(error) if error.kind == StoreErrorKind::Failed => match store.head(&object.key).await {
+            Ok(Some(size)) if size != object.size => {
+                problem(Wrong::Size { expected: object.size, found: size })
+            }
+            _ => problem(Wrong::Store(error)),
+        },
+        Err(error) => problem(Wrong::Store(error)),
+    }
+}
+
+/// Checks that objects are there with the right size, without reading them. Gives every problem, by key.
+pub async fn check_present(store: &dyn Store, objects: &[ObjectRef]) -> Vec<Problem> {
+    let checks = objects.iter().map(|object| {
+        let check = async move {
+            let what = match store.head(&object.key).await {
+                Ok(Some(size)) if size == object.size => return None,
+                Ok(Some(found)) => Wrong::Size { expected: object.size, found },
+                Ok(None) => Wrong::Missing,
+                Err(error) => Wrong::Store(error),
+            };
+            Some(Problem::new(&object.key, what))
+        };
+        check.boxed()
+    });
+    // Boxed and collected, so that the compiler sees that whoever awaits this may move between threads.
+    let checks: Vec<_> = checks.collect();
+    stream::iter(checks).buffered(AT_A_TIME).filter_map(|p| async move { p }).collect().await
+}
+
+/// Reads everything that a checkpoint consists of and checks it: manifest, sizes, digests, and the checksum of
+/// each block. Gives every problem that was found.
+pub async fn verify_checkpoint(store: &dyn Store, manifest: &ManifestRef) -> Vec<Problem> {
+    let manifest = match read_manifest(store, manifest).await {
+        Ok(manifest) => manifest,
+        Err(problem) => return vec![problem],
+    };
+    let mut blocks: BTreeMap<u32, Vec<&BlockRef>> = BTreeMap::new();
+    for block in manifest.parts.iter().flat_map(super::Part::blocks) {
+        blocks.entry(block.object).or_default().push(block);
+    }
+    let checks = manifest.objects.iter().zip(0..).map(|(object, at)| {
+        let blocks = blocks.get(&at).map_or(&[][..], Vec::as_slice);
+        verify_object(store, object, blocks).boxed()
+    });
+    let checks: Vec<_> = checks.collect();
+    let found: Vec<Vec<Problem>> = stream::iter(checks).buffered(4).collect().await;
+    found.into_iter().flatten().collect()
+}
+
+async fn verify_object(store: &dyn Store, object: &ObjectRef, blocks: &[&BlockRef]) -> Vec<Problem> {
+    let bytes = match read_object(store, object).await {
+        Ok(bytes) => bytes,
+        Err(problem) => return vec![problem],
+    };
+    let wrong = blocks.iter().filter(|block| {
+        let range = block.offset as usize..(block.offset + block.length) as usize;
+        bytes.get(range).is_none_or(|found| crc32fast::hash(found) != block.crc)
+    });
+    wrong
+        .map(|block| Problem::new(&object.key, Wrong::Block { offset: block.offset, length: block.length }))
+        .collect()
+}
