@@ -26,7 +26,6 @@ pub(crate) struct Table {
     /// The columns that the connector knows.
     pub(crate) physical: SchemaRef,
     pub(crate) watermark: Option<Watermark>,
-    pub(crate) primary_key: Vec<usize>,
     /// There if the table is read.
     pub(crate) source: Option<Arc<dyn SourceTable>>,
     /// There if the table is written.
@@ -84,14 +83,14 @@ pub(crate) fn table(def: TableDef, used: Use, options: &PlanOptions) -> Result<T
         }
         found
     };
-    let primary_key = positions(&def.primary_key);
+    positions(&def.primary_key);
     positions(&def.partitioned_by);
     let watermark = watermark(&def, &columns, &mut faults);
     let (connector, source, sink) = connected(&def, &physical, used, options, &mut faults);
     if !faults.is_empty() {
         return Err(faults);
     }
-    Ok(Table { name: def.name.value, connector, columns, physical, watermark, primary_key, source, sink })
+    Ok(Table { name: def.name.value, connector, columns, physical, watermark, source, sink })
 }
 
 fn columns(def: &TableDef, faults: &mut Vec<Fault>) -> Vec<TableColumn> {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::{DataType, Field};
 use datafusion_common::tree_node::{Transformed, TreeNode};
 use datafusion_common::{Column, DFSchema};
 use datafusion_expr::{Expr, ExprSchemable};
@@ -64,11 +64,6 @@ pub(crate) fn positional(fields: &[Field]) -> DFSchema {
 }
 
 impl Rel {
-    /// The rows of the relation as the engine sees them.
-    pub(crate) fn schema(&self) -> SchemaRef {
-        Arc::new(Schema::new(self.fields.clone()))
-    }
-
     pub(crate) fn scan(table: Arc<Table>) -> Self {
         let fields = table.columns.iter().map(|c| c.field.clone()).collect();
         let event_time = table.watermark.as_ref().map(|w| w.column);

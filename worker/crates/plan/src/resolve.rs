@@ -184,7 +184,7 @@ fn options() -> ParserOptions {
 pub(crate) fn query(catalog: &Catalog, desugar: &Desugar, query: Query, start: Place) -> std::result::Result<LogicalPlan, Option<Fault>> {
     let names = Names::new(catalog, desugar);
     let tables = tables(&query);
-    let planned = SqlToRel::new_with_options(&names, options()).query_to_plan(query, &mut PlannerContext::new());
+    let planned = SqlToRel::new_with_options(&names, options()).sql_statement_to_plan(ast::Statement::Query(Box::new(query)));
     planned.map_err(|e| fault(e, desugar, &tables, start))
 }
 

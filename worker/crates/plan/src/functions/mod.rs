@@ -9,6 +9,8 @@ mod operators;
 mod pattern;
 mod strings;
 mod time;
+#[cfg(test)]
+mod tests;
 
 use arrow_schema::DataType;
 
