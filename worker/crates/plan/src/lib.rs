@@ -5,8 +5,27 @@
 //! optimiser rules and expressions, never the execution. It does not own: what a connector's options
 //! mean (`weir-connectors`), how a transform works (`weir-dataflow`), what a setting means (`weir-crds`).
 
+mod call;
+mod catalog;
+mod desugar;
+mod dialect;
 mod explain;
+mod expression;
+mod functions;
+mod graph;
+mod ids;
+mod interval;
+mod lower;
+mod planner;
 mod problem;
+mod query;
+mod rel;
+mod resolve;
+mod script;
+mod show;
+mod table;
+mod types;
+mod window_tvf;
 
 use std::time::Duration;
 
@@ -107,9 +126,8 @@ pub enum Changelog {
 ///
 /// # Errors
 /// Everything that is wrong with it, in the order of the text.
-pub fn plan(sql: &str, _options: &PlanOptions) -> Result<Planned, Vec<Problem>> {
-    settings(sql)?;
-    Err(Vec::new())
+pub fn plan(sql: &str, options: &PlanOptions) -> Result<Planned, Vec<Problem>> {
+    planner::plan(sql, options).map_err(|faults| shown(faults, sql))
 }
 
 /// Reads the SET statements only, before the job's configuration exists. Cheap; other statements
@@ -117,6 +135,13 @@ pub fn plan(sql: &str, _options: &PlanOptions) -> Result<Planned, Vec<Problem>> 
 ///
 /// # Errors
 /// Text that cannot be taken apart into statements, and malformed SET statements.
-pub fn settings(_sql: &str) -> Result<Vec<Setting>, Vec<Problem>> {
-    Ok(Vec::new())
+pub fn settings(sql: &str) -> Result<Vec<Setting>, Vec<Problem>> {
+    let (settings, faults) = script::parse_settings(sql);
+    if faults.is_empty() { Ok(settings) } else { Err(shown(faults, sql)) }
+}
+
+fn shown(mut faults: Vec<problem::Fault>, sql: &str) -> Vec<Problem> {
+    faults.sort_by_key(|f| f.place);
+    faults.dedup();
+    faults.into_iter().map(|f| f.shown(sql)).collect()
 }

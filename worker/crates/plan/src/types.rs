@@ -58,7 +58,7 @@ pub(crate) fn parse_type(p: &mut Parser) -> Result<Declared, Fault> {
     if p.parse_keywords(&[Keyword::NOT, Keyword::NULL]) {
         declared.nullable = false;
     } else {
-        p.parse_keyword(Keyword::NULL);
+        let _ = p.parse_keyword(Keyword::NULL);
     }
     Ok(declared)
 }
