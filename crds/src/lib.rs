@@ -1,1 +1,29 @@
-//! x
+//! The user's contract: `StreamJob` of group `weir.dev`, and what it means.
+//!
+//! Owns: the types of spec and status with their documentation, ranges and rules; the schema that
+//! is made of them (`streamjobs.weir.dev.yaml` beside this crate); the check of a manifest's shape;
+//! and one pure function from a spec to the [`weir_protocol::JobConfig`] that the engine reads, which
+//! collects every problem with its place. It does not own: reading files (the command line), talking
+//! to a cluster (the operator; nothing here has a client), and the meaning of SQL (`weir-plan`).
+
+mod config;
+pub mod limits;
+mod overrides;
+mod problem;
+mod settings;
+mod shape;
+#[allow(unreachable_pub, reason = "the derive repeats each struct inside a function")]
+mod spec;
+#[allow(unreachable_pub, reason = "the derive repeats each struct inside a function")]
+mod status;
+mod storage;
+mod text;
+
+pub use config::{Given, to_config};
+pub use overrides::{Override, read_override};
+pub use problem::{Place, Problem, nearest};
+pub use settings::Setting;
+pub use shape::{API_VERSION, Shape, check_shape, field_path, schema};
+pub use spec::*;
+pub use status::*;
+pub use storage::check_storage_url;

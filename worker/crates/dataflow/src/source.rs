@@ -15,11 +15,15 @@ use crate::expression::Expression;
 pub enum Poll {
     /// Rows of one split, in the split's order.
     Batch {
-        /// Position of the split in [`Source::splits`].
+        /// Position of the split in what [`Source::snapshot`] returns.
         split: usize,
         /// Rows of the source's schema.
         rows: RecordBatch,
     },
+    /// The splits that are being read from now on, side by side: these hold the watermark back,
+    /// even before their first row; those that wait for their turn or ended do not. To be said
+    /// before the first batch and whenever the set changes.
+    Reading(Vec<usize>),
     /// Nothing now. The source calls the waker it was opened with when that changes (also from
     /// another thread); being asked earlier is harmless.
     Pending,
@@ -38,12 +42,36 @@ pub struct SplitState {
     pub position: Vec<u8>,
 }
 
+impl SplitState {
+    /// The bytes that go into a checkpoint.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut bytes = vec![u8::from(self.ended)];
+        bytes.extend_from_slice(&(self.id.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(self.id.as_bytes());
+        bytes.extend_from_slice(&self.position);
+        bytes
+    }
+
+    /// Reads what [`SplitState::encode`] wrote; `None` if it did not.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let (ended, rest) = bytes.split_first()?;
+        let (length, rest) = rest.split_first_chunk::<4>()?;
+        let (id, position) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        Some(Self {
+            id: String::from_utf8(id.to_vec()).ok()?,
+            ended: (*ended <= 1).then_some(*ended == 1)?,
+            position: position.to_vec(),
+        })
+    }
+}
+
 /// One subtask of a source.
 ///
 /// # Contract
 /// - Nothing here blocks: I/O is done by tasks that the source spawned on [`OpenSource::io`].
 /// - `snapshot` returns *every* split of this subtask, idle and ended ones too, with the position
 ///   right after the last batch that `poll_batch` returned.
+/// - A split keeps its position in the list for as long as the subtask lives.
 /// - Rows that follow a restore are exactly those that would have followed the snapshot.
 pub trait Source: Send {
     /// Offers the next rows.

@@ -59,6 +59,10 @@ pub trait Transform: Send {
         Ok(Flow::Done)
     }
 
+    /// Tells the processing time, in milliseconds since the Unix epoch: called before each chunk and
+    /// watermark, and at least once a second. For state that expires; a transform reads no clock.
+    fn tick(&mut self, _now_ms: i64) {}
+
     /// Goes on after [`Flow::More`].
     ///
     /// # Errors

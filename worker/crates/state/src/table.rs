@@ -35,13 +35,15 @@ pub struct TableStats {
 ///   one frozen set exists: `freeze` is called again only after `completed` or `aborted`.
 /// - `sweep` yields exactly the rows as they were at the freeze, whatever is written meanwhile.
 ///   A write to a row that has not been swept yet keeps the old values for the sweep.
-/// - After `aborted`, all that was in the frozen set is dirty again, whether it was swept or not.
+/// - After `aborted`, all that was dirty at the freeze is dirty again, whether it was swept or not.
 /// - After `completed`, only what changed since the freeze is dirty.
 pub trait StateTable: Send {
     /// Name and stored form.
     fn info(&self) -> StateTableInfo;
 
-    /// Takes in a block (the encoded form of a [`Part`]) for the key groups of `range`.
+    /// Takes in a block (the encoded form of a [`Part`]) for the key groups of `range`: those that
+    /// this subtask owns *and* the subtask that wrote the list of blocks owned. Blocks before the
+    /// newest one that starts a base are not in the list.
     ///
     /// # Errors
     /// A block that is not of this table's stored form, or is damaged.

@@ -1,0 +1,133 @@
+//! The thin shell around [`step`](crate::step): carries out actions, brings back events. No decision
+//! is made here.
+//!
+//! Whatever changes the store runs in a task of its own that nothing cancels (F42); its answer comes
+//! back as an event.
+
+mod garbage;
+mod journal;
+mod stored;
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use weir_checkpoint::Store;
+use weir_runtime::{Clock, Random, Timestamp};
+
+use crate::action::Action;
+use crate::event::{Event, Exit, Moment, StopRequest};
+use crate::link::{LinkEvent, Workers};
+use crate::options::Options;
+use crate::state::State;
+use crate::status::JobStatus;
+use crate::step::step;
+
+/// What a coordinator needs of the outside.
+pub struct Shell {
+    /// The job's folder.
+    pub store: Arc<dyn Store>,
+    /// The workers.
+    pub workers: Workers,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub random: Arc<dyn Random>,
+    /// Asks the job to stop. That it is closed means nothing.
+    pub stop: mpsc::Receiver<StopRequest>,
+}
+
+/// The coordinator of one job.
+pub struct Coordinator {
+    state: State,
+    shell: Shell,
+    status: watch::Sender<Arc<JobStatus>>,
+    timer: Option<Timestamp>,
+}
+
+/// Where tasks put what became of their action. At most a few are under way, so it needs no bound.
+type Answers = mpsc::UnboundedSender<Event>;
+
+impl Coordinator {
+    /// A coordinator, and where it tells its status.
+    pub fn new(options: Options, shell: Shell) -> (Self, watch::Receiver<Arc<JobStatus>>) {
+        let state = State::new(options);
+        let (status, seen) = watch::channel(Arc::new(JobStatus::of(&state, shell.clock.now())));
+        (Self { state, shell, status, timer: None }, seen)
+    }
+
+    /// Claims the job and runs it until its end. To be called within a tokio runtime with time.
+    pub async fn run(mut self) -> Exit {
+        let (answers, mut answered) = mpsc::unbounded_channel();
+        let records = journal::start(&self.shell, self.state.options.share(), answers.clone());
+        loop {
+            let event = self.next(&mut answered).await;
+            let moment = Moment { now: self.shell.clock.now(), random: self.shell.random.next_u64() };
+            for action in step(&mut self.state, event, moment) {
+                if let Some(exit) = self.act(action, &records, &answers) {
+                    self.publish();
+                    return exit;
+                }
+            }
+            if answered.is_empty() && self.shell.workers.events.is_empty() {
+                self.publish();
+            }
+        }
+    }
+
+    /// Waits for whatever comes first. Only receives are given up, which loses nothing.
+    async fn next(&mut self, answered: &mut mpsc::UnboundedReceiver<Event>) -> Event {
+        let wait = self.timer.map(|at| at.since(self.shell.clock.now()));
+        let timer = async move {
+            match wait {
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            Some(request) = self.shell.stop.recv() => Event::Stop(request),
+            Some(event) = answered.recv() => event,
+            () = timer => {
+                self.timer = None;
+                Event::Timer
+            }
+            Some(event) = self.shell.workers.events.recv() => from_link(event),
+            // The answers' sender lives in `run`, so that branch is never closed.
+            else => Event::Timer,
+        }
+    }
+
+    fn act(&mut self, action: Action, records: &journal::Records, answers: &Answers) -> Option<Exit> {
+        let (store, random) = (Arc::clone(&self.shell.store), Arc::clone(&self.shell.random));
+        let patience = self.state.options.config.checkpoint.timeout;
+        match action {
+            Action::Send { worker, stamp, message } => {
+                self.shell.workers.link.send(worker, stamp, message.into_inner());
+            }
+            Action::LoadManifest { id, manifest } => stored::load(store, id, manifest, answers.clone()),
+            Action::WriteManifest(manifest) => {
+                stored::write(store, random, *manifest, patience, answers.clone());
+            }
+            Action::VerifyObjects { id, objects } => {
+                stored::verify(store, id, objects, patience, answers.clone());
+            }
+            Action::Append(entry) => records.append(entry),
+            Action::SetTimer { at } => self.timer = Some(at),
+            Action::CollectGarbage => records.collect_garbage(),
+            Action::Exit(exit) => return Some(exit),
+        }
+        None
+    }
+
+    fn publish(&self) {
+        self.status.send_replace(Arc::new(JobStatus::of(&self.state, self.shell.clock.now())));
+    }
+}
+
+fn from_link(event: LinkEvent) -> Event {
+    match event {
+        LinkEvent::Registered { worker, slots, name } => Event::WorkerRegistered { worker, slots, name },
+        LinkEvent::Lost { worker, failure } => Event::WorkerLost { worker, failure },
+        LinkEvent::Message { worker, stamp, message } => Event::Message { worker, stamp, message },
+    }
+}

@@ -1,0 +1,141 @@
+//! The one task that owns the journal: claims it, then appends what it is given, one after another.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use weir_checkpoint::journal::ClaimRefused;
+use weir_checkpoint::{
+    AppendError, ClaimError, ClaimWanted, Journal, Slot, Store, StoreError, StoreErrorKind,
+};
+use weir_protocol::{Failure, FailureKind};
+use weir_runtime::{Clock, Random};
+
+use super::garbage::Garbage;
+use super::stored::tell;
+use super::{Answers, Shell};
+use crate::event::{AppendOutcome, ClaimOutcome, Entry, Event};
+use crate::options::Options;
+
+/// The way to the task.
+pub(super) struct Records(mpsc::UnboundedSender<Order>);
+
+pub(super) enum Order {
+    Append(Entry),
+    CollectGarbage,
+    /// Slots up to this one are gone.
+    Boundary(Slot),
+}
+
+impl Records {
+    /// At most one is under way.
+    pub(super) fn append(&self, entry: Entry) {
+        // The task is gone only after it has said so.
+        let _ = self.0.send(Order::Append(entry));
+    }
+
+    pub(super) fn collect_garbage(&self) {
+        let _ = self.0.send(Order::CollectGarbage);
+    }
+}
+
+/// Starts the task. It ends with the journal's authority, or when nobody can give it orders any more.
+pub(super) fn start(shell: &Shell, options: Arc<Options>, answers: Answers) -> Records {
+    let (sender, orders) = mpsc::unbounded_channel();
+    let (store, clock, random) =
+        (Arc::clone(&shell.store), Arc::clone(&shell.clock), Arc::clone(&shell.random));
+    // Weak: what garbage collection has to say must not keep the task alive.
+    let garbage = Garbage::new(shell, &options, sender.downgrade(), answers.clone());
+    tokio::spawn(async move {
+        if let Some(journal) = claim(store, clock, random, &options, &answers).await {
+            keep(journal, orders, garbage, answers).await;
+        }
+    });
+    Records(sender)
+}
+
+async fn claim(
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    options: &Options,
+    answers: &Answers,
+) -> Option<Journal> {
+    let wanted = ClaimWanted {
+        spec: options.spec.clone(),
+        start: options.start.clone(),
+        restore_from: options.restore_from.clone(),
+        patience: options.claim_patience,
+    };
+    match Journal::claim(store, clock, random, wanted).await {
+        Ok((journal, claimed)) => {
+            tell(answers, Event::Claimed(ClaimOutcome::Claimed(Box::new(claimed))));
+            Some(journal)
+        }
+        Err(error) => {
+            tell(answers, Event::Claimed(refused(error)));
+            None
+        }
+    }
+}
+
+fn refused(error: ClaimError) -> ClaimOutcome {
+    let message = error.to_string();
+    let kind = match error {
+        ClaimError::Refused(ClaimRefused::Finished(last)) => return ClaimOutcome::AlreadyFinished { last },
+        ClaimError::Refused(ClaimRefused::NoSuchCheckpoint { .. }) => FailureKind::Config,
+        ClaimError::Refused(_) => FailureKind::StateUnreadable,
+        ClaimError::Store(error) => match error.kind {
+            StoreErrorKind::NotFound | StoreErrorKind::Denied | StoreErrorKind::Invalid => {
+                FailureKind::Config
+            }
+            StoreErrorKind::Unknown | StoreErrorKind::Failed => FailureKind::Store,
+        },
+    };
+    ClaimOutcome::Failed(Failure::new(kind, message))
+}
+
+async fn keep(
+    mut journal: Journal,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+    mut garbage: Garbage,
+    answers: Answers,
+) {
+    let troubles = tokio::spawn(watch_troubles(journal.troubles(), answers.clone()));
+    while let Some(order) = orders.recv().await {
+        match order {
+            Order::Append(entry) => {
+                let outcome = match entry {
+                    Entry::Body(body) => journal.append(body).await,
+                    Entry::Renewal => journal.renew_claim().await,
+                };
+                let outcome = outcome.map_or_else(stopped, AppendOutcome::Durable);
+                tell(&answers, Event::Appended(outcome));
+            }
+            Order::CollectGarbage => garbage.begin(journal.view().clone()),
+            Order::Boundary(slot) => journal.advance(slot),
+        }
+    }
+    // It only reads; the journal's end ends it.
+    drop(journal);
+    let _ = troubles.await;
+}
+
+fn stopped(error: AppendError) -> AppendOutcome {
+    match error {
+        AppendError::Fenced(by) => AppendOutcome::Fenced(by.to_string()),
+        error @ AppendError::Record(_) => {
+            AppendOutcome::Failed(Failure::new(FailureKind::Bug, error.to_string()))
+        }
+        error @ AppendError::Damaged(_) => {
+            AppendOutcome::Failed(Failure::new(FailureKind::StateUnreadable, error.to_string()))
+        }
+    }
+}
+
+async fn watch_troubles(mut troubles: watch::Receiver<Option<StoreError>>, answers: Answers) {
+    while troubles.changed().await.is_ok() {
+        let trouble = troubles.borrow_and_update().as_ref().map(StoreError::to_string);
+        let failure = trouble.map(|message| Failure::new(FailureKind::Store, message));
+        tell(&answers, Event::StoreTrouble(failure));
+    }
+}

@@ -1,0 +1,183 @@
+//! Executions: deploy, admit rows, fail, cancel, end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use weir_protocol::{Failure, SinkHandles, SubtaskId, WorkerId};
+use weir_runtime::Timestamp;
+
+use crate::action::Action;
+use crate::event::Exit;
+use crate::permit::Message;
+use crate::placement::place;
+use crate::state::{AfterCancel, Commits, Committing, Deployment, Phase, State};
+use crate::status::{FailureStatus, RestartStatus};
+use crate::step::Step;
+
+impl Step<'_> {
+    pub(crate) fn send(&mut self, worker: WorkerId, message: Message) {
+        self.out.push(Action::Send { worker, stamp: self.state.stamp(), message });
+    }
+
+    /// Starts the next execution, if there are slots for it.
+    pub(crate) fn deploy(&mut self) {
+        let offered = self.state.workers.iter().map(|(id, worker)| (*id, worker.slots)).collect();
+        let Some(placement) = place(&self.state.options.graph, &offered) else {
+            return;
+        };
+        self.state.execution = self.state.execution.next();
+        let list: Vec<_> = placement.iter().map(|(s, (worker, slot))| (*s, *worker, *slot)).collect();
+        self.state.deployment = Deployment { placement, ..Deployment::default() };
+        let missing = self.state.deployment.workers();
+        let restore = self.state.point.as_ref().map(|point| point.manifest.clone());
+        for worker in &missing {
+            self.send(*worker, Message::deploy(list.clone(), restore.clone()));
+        }
+        self.state.phase = Phase::Deploying { missing };
+    }
+
+    /// All subtasks are up: first the commits that may be outstanding, then rows.
+    pub(crate) fn admit(&mut self) {
+        let outstanding = match &self.state.point {
+            Some(point) => match &point.commits {
+                Commits::Outstanding(sinks) => Some((point.id, sinks.clone())),
+                Commits::Done | Commits::Unread { .. } => None,
+            },
+            None => None,
+        };
+        let Some((id, sinks)) = outstanding else {
+            self.start_reading(&BTreeSet::new());
+            return;
+        };
+        let by_worker = self.by_worker(sinks);
+        let told: BTreeSet<WorkerId> = by_worker.keys().copied().collect();
+        let missing = told.clone();
+        for (worker, sinks) in by_worker {
+            self.commit(worker, sinks);
+        }
+        let triggered = self.at.now;
+        self.state.committing =
+            Some(Committing { id, missing, told, reason: None, triggered, trouble: None });
+        self.state.phase = Phase::Recommitting;
+    }
+
+    /// Says to a worker that the newest completed checkpoint is durable; for a job without one,
+    /// that its sources may start.
+    pub(crate) fn commit(&mut self, worker: WorkerId, sinks: Vec<(SubtaskId, SinkHandles)>) {
+        let point = self.state.point.as_ref().map(|point| &point.permit);
+        if let Some(permit) = point.or(self.state.claim.as_ref()) {
+            let message = Message::commit(permit, sinks);
+            self.send(worker, message);
+        }
+    }
+
+    /// Who commits what: the worker that runs the sink's subtask, or, after a change of
+    /// parallelism, any.
+    pub(crate) fn by_worker(
+        &self,
+        sinks: Vec<(SubtaskId, SinkHandles)>,
+    ) -> BTreeMap<WorkerId, Vec<(SubtaskId, SinkHandles)>> {
+        let placement = &self.state.deployment.placement;
+        let any = placement.values().next();
+        let mut by_worker: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (subtask, handles) in sinks {
+            if let Some((worker, _)) = placement.get(&subtask).or(any) {
+                by_worker.entry(*worker).or_default().push((subtask, handles));
+            }
+        }
+        by_worker
+    }
+
+    /// Rows may flow. Workers that were `told` have had their first commit round.
+    pub(crate) fn start_reading(&mut self, told: &BTreeSet<WorkerId>) {
+        for worker in self.state.deployment.workers().difference(told) {
+            self.commit(*worker, Vec::new());
+        }
+        let now = self.at.now;
+        self.state.schedule.earliest = now;
+        self.state.schedule.periodic = now.after(self.state.options.config.checkpoint.interval);
+        self.state.failed_in_row = 0;
+        self.state.phase = Phase::Running { since: now };
+    }
+
+    /// The running execution can't go on.
+    pub(crate) fn fail_execution(&mut self, failure: Failure, subtask: Option<SubtaskId>) {
+        let active =
+            matches!(self.state.phase, Phase::Deploying { .. } | Phase::Recommitting | Phase::Running { .. });
+        if !active || self.state.ending.is_some() {
+            return;
+        }
+        self.forget_checkpoint(&failure);
+        self.state.committing = None;
+        let then = match self.after_failure(&failure, subtask) {
+            Some(until) => AfterCancel::Restart { until },
+            None => AfterCancel::Exit(Exit::Failed(failure)),
+        };
+        self.cancel(then);
+    }
+
+    /// Remembers a failure, and asks the restart strategy when to go on, if at all.
+    pub(crate) fn after_failure(
+        &mut self,
+        failure: &Failure,
+        subtask: Option<SubtaskId>,
+    ) -> Option<Timestamp> {
+        let options = self.state.options.share();
+        let delay = match failure.kind.retryable() {
+            true => self.state.restarts.failed(&options.config.restart, self.at),
+            false => None,
+        };
+        let status = FailureStatus { at_us: self.at.now.0, subtask, failure: failure.clone() };
+        let restart = RestartStatus {
+            execution: self.state.execution,
+            failure: status.clone(),
+            delay_us: delay.map(|d| u64::try_from(d.as_micros()).unwrap_or(u64::MAX)),
+        };
+        let memory = &mut self.state.memory;
+        memory.last_failure = Some(status);
+        memory.restarts.push_front(restart);
+        memory.restarts.truncate(options.history);
+        let until = self.at.now.after(delay?);
+        self.state.counters.restarts += 1;
+        Some(until)
+    }
+
+    /// Stops all subtasks; what follows then is `then`.
+    pub(crate) fn cancel(&mut self, then: AfterCancel) {
+        let state = &*self.state;
+        let mut missing = match state.phase {
+            Phase::Deploying { .. } | Phase::Recommitting | Phase::Running { .. } => {
+                state.deployment.workers()
+            }
+            _ => BTreeSet::new(),
+        };
+        missing.retain(|worker| {
+            state.workers.contains_key(worker) && !state.deployment.stopped.contains(worker)
+        });
+        for worker in &missing {
+            self.send(*worker, Message::cancel());
+        }
+        let deadline = self.at.now.after(self.state.options.cancel_timeout);
+        self.state.phase = Phase::Cancelling { missing, deadline, then };
+    }
+
+    /// The end. Subtasks that still run are told to stop; nobody waits for them.
+    pub(crate) fn end(&mut self, exit: Exit) {
+        if matches!(self.state.phase, Phase::Deploying { .. } | Phase::Recommitting | Phase::Running { .. }) {
+            for worker in self.state.deployment.workers() {
+                self.send(worker, Message::cancel());
+            }
+        }
+        self.state.phase = Phase::Ended(exit.clone());
+        self.out.push(Action::Exit(exit));
+    }
+}
+
+impl State {
+    /// For people: `HotItems 2/4`.
+    pub(crate) fn subtask_name(&self, subtask: SubtaskId) -> String {
+        match self.options.graph.vertex(subtask.vertex) {
+            Some(v) => format!("{} {}/{}", v.name, subtask.index + 1, v.parallelism),
+            None => subtask.to_string(),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! The way to workers and back, whatever carries it.
+
+use tokio::sync::mpsc;
+use weir_protocol::{Failure, FromWorker, Stamp, ToWorker, WorkerId};
+
+/// Carries messages to workers.
+///
+/// # Contract
+/// - Messages to one worker arrive in the order in which they were sent, or the worker is reported
+///   lost through [`LinkEvent::Lost`] and none arrives any more.
+/// - `send` never blocks and never fails: to a worker that is not there the message is dropped.
+pub trait WorkerLink: Send + Sync {
+    /// Sends a message.
+    fn send(&self, worker: WorkerId, stamp: Stamp, message: ToWorker);
+}
+
+/// What comes from the workers' side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkEvent {
+    /// A worker is there. Numbers are given by the link, rise, and are never used twice.
+    Registered {
+        /// Its number.
+        worker: WorkerId,
+        /// How many slots it offers.
+        slots: u32,
+        /// For people: host and process.
+        name: String,
+    },
+    /// A worker is gone for good; if it comes back it registers under another number.
+    Lost {
+        /// Which.
+        worker: WorkerId,
+        /// Why.
+        failure: Failure,
+    },
+    /// A worker says something.
+    Message {
+        /// Which worker.
+        worker: WorkerId,
+        /// For which deployment.
+        stamp: Stamp,
+        /// What.
+        message: FromWorker,
+    },
+}
+
+/// The coordinator's end of the link.
+pub struct Workers {
+    /// To the workers.
+    pub link: std::sync::Arc<dyn WorkerLink>,
+    /// From the workers.
+    pub events: mpsc::Receiver<LinkEvent>,
+}

@@ -1,0 +1,52 @@
+//! What a coordinator is started with.
+
+use std::time::Duration;
+
+use weir_checkpoint::Start;
+use weir_protocol::{JobConfig, JobGraph};
+
+/// Everything about the job and its limits that the decisions depend on. It never changes within
+/// an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// The job as its workers read it.
+    pub config: JobConfig,
+    /// The graph that the configuration plans to; checked.
+    pub graph: JobGraph,
+    /// Digest of the configuration, recorded in the claim.
+    pub spec: String,
+    /// Where to start: usually to go on from the newest checkpoint.
+    pub start: Start,
+    /// What the first attempt of a job starts from, if not from nothing; recorded in the claim.
+    pub restore_from: Option<String>,
+    /// How long a claim puts up with a store that gives no clear answer; `None`: for ever.
+    pub claim_patience: Option<Duration>,
+    /// How many checkpoints and restarts the status remembers.
+    pub history: usize,
+    /// How long a worker may take to stop the subtasks of an execution before it counts as lost.
+    pub cancel_timeout: Duration,
+    /// After how many completed checkpoints garbage is looked for.
+    pub garbage_every: u32,
+}
+
+impl Options {
+    /// The usual limits for a job.
+    pub fn new(config: JobConfig, graph: JobGraph, spec: impl Into<String>) -> Self {
+        Self {
+            config,
+            graph,
+            spec: spec.into(),
+            start: Start::Continue,
+            restore_from: None,
+            claim_patience: None,
+            history: 20,
+            cancel_timeout: Duration::from_secs(60),
+            garbage_every: 10,
+        }
+    }
+
+    /// How many slots one execution takes: each holds one subtask of every vertex at most.
+    pub fn slots_needed(&self) -> u32 {
+        self.graph.vertices.iter().map(|v| v.parallelism).max().unwrap_or(0)
+    }
+}

@@ -1,0 +1,308 @@
+//! All that a coordinator remembers. Handlers change it; nothing else does.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use weir_checkpoint::{Body, Counters, StopReason};
+use weir_protocol::{
+    Attempt, CheckpointId, CheckpointKind, Execution, Failure, ManifestRef, SinkHandles, Stamp, SubtaskId,
+    SubtaskProgress, WorkerId,
+};
+use weir_runtime::Timestamp;
+
+use crate::checkpoint::{InFlight, Recording};
+use crate::event::{Entry, Exit, Retained};
+use crate::options::Options;
+use crate::permit::CommitPermit;
+use crate::restart::RestartState;
+use crate::status::{CheckpointStatus, FailureStatus, RestartStatus};
+
+/// The state of a coordinator, from its start to its exit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    pub(crate) options: Given,
+    pub(crate) phase: Phase,
+    /// Proof of the claim: what lets a fresh job's sources start.
+    pub(crate) claim: Option<CommitPermit>,
+    pub(crate) attempt: Attempt,
+    pub(crate) execution: Execution,
+    pub(crate) workers: BTreeMap<WorkerId, Worker>,
+    pub(crate) deployment: Deployment,
+    /// The newest completed checkpoint: what the next execution restores.
+    pub(crate) point: Option<Point>,
+    /// What this attempt started from.
+    pub(crate) restored: Option<CheckpointId>,
+    /// The highest id that was ever given out.
+    pub(crate) last_id: CheckpointId,
+    pub(crate) in_flight: Option<InFlight>,
+    pub(crate) recording: Option<Recording>,
+    pub(crate) committing: Option<Committing>,
+    pub(crate) schedule: Schedule,
+    pub(crate) journal: Journal,
+    pub(crate) retained: Vec<Retained>,
+    pub(crate) garbage: Garbage,
+    pub(crate) stopping: bool,
+    /// The job is over as soon as this is in the journal.
+    pub(crate) ending: Option<Ending>,
+    pub(crate) restarts: RestartState,
+    pub(crate) counters: Counters,
+    pub(crate) failed_in_row: u32,
+    pub(crate) timer: Option<Timestamp>,
+    pub(crate) memory: Memory,
+}
+
+/// Where in its life the coordinator is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// The journal is being claimed.
+    Claiming,
+    /// The manifest of the restore point is being read.
+    Loading,
+    /// Not enough slots yet.
+    Waiting,
+    /// Subtasks are being started; these workers have not said that theirs are up.
+    Deploying { missing: BTreeSet<WorkerId> },
+    /// The commits of the restore point are being repeated.
+    Recommitting,
+    /// Rows flow.
+    Running { since: Timestamp },
+    /// The subtasks of an execution are being stopped.
+    Cancelling { missing: BTreeSet<WorkerId>, deadline: Timestamp, then: AfterCancel },
+    /// The next execution is put off.
+    BackingOff { until: Timestamp },
+    /// Over.
+    Ended(Exit),
+}
+
+/// What follows when all subtasks have stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum AfterCancel {
+    /// Another execution, after a delay.
+    Restart { until: Timestamp },
+    /// The end.
+    Exit(Exit),
+}
+
+/// How the job ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Ending {
+    pub(crate) reason: StopReason,
+    /// Whether the last checkpoint was taken for it.
+    pub(crate) complete: bool,
+}
+
+/// A worker that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Worker {
+    pub(crate) slots: u32,
+    pub(crate) name: String,
+    pub(crate) troubles: Vec<Failure>,
+}
+
+/// What the current execution consists of.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Deployment {
+    pub(crate) placement: BTreeMap<SubtaskId, (WorkerId, u32)>,
+    /// Workers that said that all their subtasks have stopped.
+    pub(crate) stopped: BTreeSet<WorkerId>,
+    /// Source subtasks that came to their end.
+    pub(crate) exhausted: BTreeSet<SubtaskId>,
+    /// The newest checkpoint that this execution completed.
+    pub(crate) completed: Option<CheckpointId>,
+    pub(crate) progress: BTreeMap<SubtaskId, Progress>,
+}
+
+impl Deployment {
+    /// The workers that take part.
+    pub(crate) fn workers(&self) -> BTreeSet<WorkerId> {
+        self.placement.values().map(|(worker, _)| *worker).collect()
+    }
+}
+
+/// The last two reports of a subtask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Progress {
+    pub(crate) now: (Timestamp, SubtaskProgress),
+    pub(crate) before: Option<(Timestamp, SubtaskProgress)>,
+}
+
+/// A completed checkpoint that an execution can start from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Point {
+    pub(crate) id: CheckpointId,
+    pub(crate) manifest: ManifestRef,
+    pub(crate) permit: CommitPermit,
+    pub(crate) commits: Commits,
+}
+
+/// What is left to do of a durable checkpoint's commits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Commits {
+    /// What they are is in the manifest, which was not read yet.
+    Unread {
+        /// Whether there may be any.
+        outstanding: bool,
+    },
+    /// These, in whole or in part.
+    Outstanding(Vec<(SubtaskId, SinkHandles)>),
+    /// Nothing.
+    Done,
+}
+
+/// A round of commits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Committing {
+    pub(crate) id: CheckpointId,
+    /// Workers that have not said that they are through.
+    pub(crate) missing: BTreeSet<WorkerId>,
+    /// Workers that were told.
+    pub(crate) told: BTreeSet<WorkerId>,
+    /// Why the checkpoint was taken; `None` when the commits of a restore are repeated.
+    pub(crate) reason: Option<CheckpointKind>,
+    /// When the checkpoint was triggered.
+    pub(crate) triggered: Timestamp,
+    /// What holds it up, as a worker said last.
+    pub(crate) trouble: Option<Failure>,
+}
+
+/// When the next checkpoint may and must be triggered.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Schedule {
+    /// The interval comes round.
+    pub(crate) periodic: Timestamp,
+    /// None before this.
+    pub(crate) earliest: Timestamp,
+}
+
+/// Records on their way into the journal: one at a time.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Journal {
+    pub(crate) appending: Option<Entry>,
+    pub(crate) waiting: VecDeque<Entry>,
+    pub(crate) trouble: Option<Failure>,
+}
+
+impl Journal {
+    /// Puts a record at the end of the queue.
+    pub(crate) fn append(&mut self, body: Body) {
+        self.waiting.push_back(Entry::Body(body));
+    }
+}
+
+/// Where garbage collection stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Garbage {
+    pub(crate) running: bool,
+    pub(crate) due: bool,
+    /// Checkpoints that completed since the last time.
+    pub(crate) since: u32,
+    pub(crate) trouble: Option<Failure>,
+}
+
+/// What the status tells of the past.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Memory {
+    /// Newest first.
+    pub(crate) checkpoints: VecDeque<CheckpointStatus>,
+    /// Newest first.
+    pub(crate) restarts: VecDeque<RestartStatus>,
+    pub(crate) last_failure: Option<FailureStatus>,
+    pub(crate) last_completed: Option<Timestamp>,
+}
+
+impl State {
+    /// A coordinator that has done nothing yet.
+    pub fn new(options: Options) -> Self {
+        Self {
+            options: Given(Arc::new(options)),
+            phase: Phase::Claiming,
+            claim: None,
+            attempt: Attempt(0),
+            execution: Execution(0),
+            workers: BTreeMap::new(),
+            deployment: Deployment::default(),
+            point: None,
+            restored: None,
+            last_id: CheckpointId(0),
+            in_flight: None,
+            recording: None,
+            committing: None,
+            schedule: Schedule::default(),
+            journal: Journal::default(),
+            retained: Vec::new(),
+            garbage: Garbage::default(),
+            stopping: false,
+            ending: None,
+            restarts: RestartState::default(),
+            counters: Counters::default(),
+            failed_in_row: 0,
+            timer: None,
+            memory: Memory::default(),
+        }
+    }
+
+    /// How it ended, once it did.
+    pub fn exit(&self) -> Option<&Exit> {
+        match &self.phase {
+            Phase::Ended(exit) => Some(exit),
+            _ => None,
+        }
+    }
+
+    /// The attempt that was claimed; 0 before.
+    pub fn attempt(&self) -> Attempt {
+        self.attempt
+    }
+
+    /// The newest execution; 0 before the first.
+    pub fn execution(&self) -> Execution {
+        self.execution
+    }
+
+    /// When the timer is due, if anything waits for it.
+    pub fn timer(&self) -> Option<Timestamp> {
+        self.timer
+    }
+
+    /// Whether rows flow.
+    pub fn is_running(&self) -> bool {
+        matches!(self.phase, Phase::Running { .. })
+    }
+
+    pub(crate) fn stamp(&self) -> Stamp {
+        Stamp { job: self.options.config.uid.clone(), attempt: self.attempt, execution: self.execution }
+    }
+}
+
+/// What never changes; left out of `Debug`, since it says nothing about a state.
+#[derive(Clone)]
+pub(crate) struct Given(Arc<Options>);
+
+impl Given {
+    pub(crate) fn share(&self) -> Arc<Options> {
+        Arc::clone(&self.0)
+    }
+}
+
+impl Deref for Given {
+    type Target = Options;
+    fn deref(&self) -> &Options {
+        &self.0
+    }
+}
+
+impl PartialEq for Given {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+impl Eq for Given {}
+
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Options")
+    }
+}

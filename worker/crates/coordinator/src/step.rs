@@ -1,0 +1,39 @@
+//! The heart: one event in, actions out. No clock, no randomness, no I/O.
+
+use crate::action::Action;
+use crate::event::{Event, Moment};
+use crate::state::{Phase, State};
+
+/// Handles one event. After the exit everything is ignored.
+///
+/// Whatever comes late, twice or from another time is dropped; nothing here panics on what workers
+/// or the store say.
+pub fn step(state: &mut State, event: Event, at: Moment) -> Vec<Action> {
+    let mut step = Step { state, at, out: Vec::new() };
+    if matches!(step.state.phase, Phase::Ended(_)) {
+        return step.out;
+    }
+    match event {
+        Event::Claimed(outcome) => step.claimed(outcome),
+        Event::WorkerRegistered { worker, slots, name } => step.worker_registered(worker, slots, name),
+        Event::WorkerLost { worker, failure } => step.worker_lost(worker, failure),
+        Event::Message { worker, stamp, message } => step.message(worker, &stamp, message),
+        Event::Appended(outcome) => step.appended(&outcome),
+        Event::ManifestWritten { id, result } => step.manifest_written(id, result),
+        Event::ObjectsVerified { id, result } => step.objects_verified(id, result),
+        Event::ManifestLoaded { id, result } => step.manifest_loaded(id, result),
+        Event::Timer => step.timer(),
+        Event::Stop(request) => step.stop(request),
+        Event::GarbageCollected { proposed, failure } => step.garbage_collected(proposed, failure),
+        Event::StoreTrouble(trouble) => step.state.journal.trouble = trouble,
+    }
+    step.advance();
+    step.out
+}
+
+/// One event being handled.
+pub(crate) struct Step<'a> {
+    pub(crate) state: &'a mut State,
+    pub(crate) at: Moment,
+    pub(crate) out: Vec<Action>,
+}

@@ -1,0 +1,218 @@
+//! Makes the subtasks of an execution that run here: queues first, then slot by slot.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use weir_protocol::{
+    Failure, FailureKind, JobConfig, JobGraph, KeyGroupRange, Partitioning, Stamp, SubtaskId,
+    SubtaskProgress, Vertex, VertexId,
+};
+use weir_runtime::Clock;
+
+use crate::chain::{Chain, Link};
+use crate::graph::{Job, Node};
+use crate::output::{EdgeOutput, Output};
+use crate::queue::{SlotWaker, queue};
+use crate::restore::Restored;
+use crate::slot::{Build, Events};
+use crate::snapshot::{SPLITS, Trackers};
+use crate::source_head::SourceHead;
+use crate::subtask::{Input, Parts, Subtask};
+use crate::{OpenSink, OpenSource, TransformContext, Troubles};
+
+/// Least and most bytes of rows that one queue may hold.
+const QUEUE_BYTES: (u64, u64) = (64 * 1024, 2 * 1024 * 1024);
+
+/// Bytes of rows that one queue of a job may hold: an eighth of the memory limit over all queues.
+pub(crate) fn queue_bytes(graph: &JobGraph, memory_limit: u64) -> usize {
+    let parallelism = |id: VertexId| graph.vertex(id).map_or(0, |v| u64::from(v.parallelism));
+    let queues: u64 = graph.edges.iter().map(|e| parallelism(e.from) * parallelism(e.to)).sum();
+    (memory_limit / 8 / queues.max(1)).clamp(QUEUE_BYTES.0, QUEUE_BYTES.1) as usize
+}
+
+/// What the subtasks of an execution are made of.
+pub(crate) struct Deployment {
+    pub(crate) job: Arc<Job>,
+    pub(crate) config: Arc<JobConfig>,
+    pub(crate) stamp: Stamp,
+    /// The subtasks that run here, each with its slot.
+    pub(crate) placed: Vec<(SubtaskId, u32)>,
+    pub(crate) restored: Arc<Restored>,
+    /// Bytes of rows that one queue may hold.
+    pub(crate) queue_bytes: usize,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) io: tokio::runtime::Handle,
+    pub(crate) troubles: Troubles,
+}
+
+/// The numbers of a subtask, as its slot publishes them.
+pub(crate) type Published = (SubtaskId, Arc<Mutex<SubtaskProgress>>);
+
+/// The ends of queues that belong to one subtask.
+#[derive(Default)]
+struct Ends {
+    inputs: Vec<Input>,
+    outputs: Vec<EdgeOutput>,
+}
+
+impl Deployment {
+    /// Makes wakers and builders, one per slot.
+    pub(crate) fn slots(
+        self,
+        events: &Events,
+    ) -> Result<(Vec<(u32, Arc<SlotWaker>, Build)>, Vec<Published>), Failure> {
+        let mut wakers: BTreeMap<u32, Arc<SlotWaker>> = BTreeMap::new();
+        for (_, slot) in &self.placed {
+            wakers.entry(*slot).or_default();
+        }
+        let mut ends = self.connect(&wakers)?;
+        let published: Vec<Published> = self.placed.iter().map(|(id, _)| (*id, Arc::default())).collect();
+        let shared = Arc::new(self);
+        let mut slots = Vec::new();
+        for (slot, waker) in wakers {
+            let mut mine = Vec::new();
+            // Subtasks stand in the order of the graph: a slot works on rows downstream.
+            for id in shared.job.graph.subtasks() {
+                let Some(at) = shared.placed.iter().position(|p| *p == (id, slot)) else { continue };
+                mine.push((id, ends.remove(&id).unwrap_or_default(), published[at].1.clone()));
+            }
+            let (shared, events, own_waker) = (shared.clone(), events.clone(), waker.clone());
+            let build: Build = Box::new(move || {
+                mine.into_iter()
+                    .map(|(id, ends, published)| {
+                        shared.subtask(id, ends, published, &own_waker, &events).map_err(|f| (Some(id), f))
+                    })
+                    .collect()
+            });
+            slots.push((slot, waker, build));
+        }
+        Ok((slots, published))
+    }
+
+    fn connect(&self, wakers: &BTreeMap<u32, Arc<SlotWaker>>) -> Result<BTreeMap<SubtaskId, Ends>, Failure> {
+        let graph = &self.job.graph;
+        let slot_of: BTreeMap<SubtaskId, u32> = self.placed.iter().copied().collect();
+        let parallelism = |id: VertexId| graph.vertex(id).map_or(0, |v| v.parallelism);
+        let waker = |id: SubtaskId| {
+            slot_of.get(&id).and_then(|slot| wakers.get(slot)).cloned().ok_or_else(|| {
+                Failure::new(FailureKind::Bug, format!("subtask {id} has no slot in this worker"))
+            })
+        };
+        let mut ends: BTreeMap<SubtaskId, Ends> = BTreeMap::new();
+        for edge in &graph.edges {
+            for from in (0..parallelism(edge.from)).map(|index| SubtaskId { vertex: edge.from, index }) {
+                let targets = match edge.partitioning {
+                    Partitioning::Forward => from.index..from.index + 1,
+                    Partitioning::Hash { .. } | Partitioning::Rebalance | Partitioning::Broadcast => {
+                        0..parallelism(edge.to)
+                    }
+                };
+                let mut senders = Vec::new();
+                for to in targets.map(|index| SubtaskId { vertex: edge.to, index }) {
+                    let (sender, receiver) = queue(self.queue_bytes, waker(from)?, waker(to)?);
+                    senders.push(sender);
+                    ends.entry(to).or_default().inputs.push(Input { port: edge.input, queue: receiver });
+                }
+                let output = EdgeOutput::new(edge.partitioning.clone(), self.config.max_parallelism, senders);
+                ends.entry(from).or_default().outputs.push(output);
+            }
+        }
+        Ok(ends)
+    }
+
+    fn subtask(
+        &self,
+        id: SubtaskId,
+        ends: Ends,
+        published: Arc<Mutex<SubtaskProgress>>,
+        waker: &Arc<SlotWaker>,
+        events: &Events,
+    ) -> Result<Subtask, Failure> {
+        let bug = || Failure::new(FailureKind::Bug, format!("vertex {} is not in the graph", id.vertex));
+        let at = self.job.graph.vertices.iter().position(|v| v.id == id.vertex).ok_or_else(bug)?;
+        let (vertex, node) = (&self.job.graph.vertices[at], &self.job.nodes[at]);
+        let first = usize::from(node.source.is_some());
+        let mut links = Vec::new();
+        for (factory, info) in node.transforms.iter().zip(&vertex.transforms[first..]) {
+            let context = TransformContext {
+                index: id.index,
+                parallelism: vertex.parallelism,
+                max_parallelism: self.config.max_parallelism,
+                range: self.range(id, vertex),
+            };
+            let named = |f: Failure| f.at(format!("{} {}", info.name, info.id));
+            let mut transform = factory.create(context).map_err(named)?;
+            self.restored.into_transform(id, info.id, transform.as_mut()).map_err(named)?;
+            links.push(Link::new(info.id, transform));
+        }
+        let deltas = links
+            .iter_mut()
+            .flat_map(|l| {
+                let id = l.id;
+                l.transform.tables().into_iter().map(|t| (id, t.info().name)).collect::<Vec<_>>()
+            })
+            .map(|(transform, name)| self.restored.deltas(id, transform, &name))
+            .collect();
+        let source = self.open_source(id, vertex, node, waker)?;
+        let sink = self.open_sink(id, vertex, node, waker)?;
+        Ok(Subtask::new(Parts {
+            id,
+            source,
+            inputs: ends.inputs,
+            chain: Chain { links, output: Output::new(ends.outputs, sink) },
+            trackers: Trackers::new(deltas, self.config.state.deltas_per_base),
+            events: events.clone(),
+            clock: self.clock.clone(),
+            published,
+        }))
+    }
+
+    fn range(&self, id: SubtaskId, vertex: &Vertex) -> KeyGroupRange {
+        KeyGroupRange::of_subtask(id.index, self.config.max_parallelism, vertex.parallelism)
+    }
+
+    fn open_source(
+        &self,
+        id: SubtaskId,
+        vertex: &Vertex,
+        node: &Node,
+        waker: &Arc<SlotWaker>,
+    ) -> Result<Option<SourceHead>, Failure> {
+        let (Some(source), Some(info)) = (&node.source, vertex.transforms.first()) else { return Ok(None) };
+        let opened = source
+            .factory
+            .open(OpenSource {
+                index: id.index,
+                parallelism: vertex.parallelism,
+                restored: self.restored.splits(info.id, SPLITS)?,
+                waker: waker.clone().into(),
+                io: self.io.clone(),
+                troubles: self.troubles.clone(),
+            })
+            .map_err(|f| f.at(&info.name))?;
+        Ok(Some(SourceHead::new(info.id, opened, source.calc.clone(), source.watermark.clone())))
+    }
+
+    fn open_sink(
+        &self,
+        id: SubtaskId,
+        vertex: &Vertex,
+        node: &Node,
+        waker: &Arc<SlotWaker>,
+    ) -> Result<Option<(weir_protocol::TransformId, Box<dyn crate::Sink>)>, Failure> {
+        let (Some(sink), Some(info)) = (&node.sink, vertex.transforms.last()) else { return Ok(None) };
+        let opened = sink
+            .open(OpenSink {
+                index: id.index,
+                parallelism: vertex.parallelism,
+                job: self.stamp.job.clone(),
+                attempt: self.stamp.attempt,
+                execution: self.stamp.execution,
+                waker: waker.clone().into(),
+                io: self.io.clone(),
+                troubles: self.troubles.clone(),
+            })
+            .map_err(|f| f.at(&info.name))?;
+        Ok(Some((info.id, opened)))
+    }
+}

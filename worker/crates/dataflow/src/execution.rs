@@ -1,0 +1,211 @@
+//! One execution in this worker: its slots, its encoder, its uploads.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, PoisonError, mpsc as std_mpsc};
+use std::thread;
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use weir_checkpoint::Payload;
+use weir_checkpoint::segment::{BlockContent, BlockOwner, SegmentWriter};
+use weir_protocol::{
+    Attempt, Blob, BlockRef, CheckpointId, Failure, FailureKind, FromWorker, KeyGroupRange, ObjectRef,
+    SinkHandles, Stamp, SubtaskId, SubtaskProgress, TransformId,
+};
+
+use crate::Barrier;
+use crate::deploy::{Deployment, Published};
+use crate::encoder::{Block, Encoded, Encoder};
+use crate::ledger::{Ledger, Written};
+use crate::slot::{Command, Events, SlotEvent, SlotHandle};
+use crate::snapshot::{FrozenLists, Swept};
+
+/// Values of operator state up to this size travel in the acknowledgement.
+const INLINE_BYTES: usize = 4096;
+
+pub(crate) struct Execution {
+    pub(crate) stamp: Stamp,
+    slots: Vec<SlotHandle>,
+    opened: usize,
+    published: Vec<Published>,
+    ranges: BTreeMap<SubtaskId, KeyGroupRange>,
+    ledger: Ledger,
+    pub(crate) slot_events: mpsc::UnboundedReceiver<SlotEvent>,
+    pub(crate) encoded: mpsc::UnboundedReceiver<Result<Encoded, (CheckpointId, Failure)>>,
+    admitted: bool,
+}
+
+/// A data object that is to be written before its parts may be acknowledged.
+pub(crate) struct Upload {
+    pub(crate) attempt: Attempt,
+    pub(crate) id: CheckpointId,
+    /// None if there is nothing to store.
+    pub(crate) payload: Option<Payload>,
+    pub(crate) parts: Vec<(Swept, Written)>,
+}
+
+impl Execution {
+    /// Starts slots and encoder.
+    pub(crate) fn start(deployment: Deployment) -> Result<Self, Failure> {
+        let (worker, slot_events) = mpsc::unbounded_channel();
+        let (encoder, encoder_input) = std_mpsc::channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let events = Events { worker, encoder, waiting: waiting.clone() };
+        let stamp = deployment.stamp.clone();
+        let clock = deployment.clock.clone();
+        let ledger = Ledger::new(deployment.restored.inherited());
+        let ranges = ranges(&deployment);
+        let subtasks = deployment.placed.len();
+        let (slots, published) = deployment.slots(&events)?;
+        let (output, encoded) = mpsc::unbounded_channel();
+        let wakers = slots.iter().map(|(_, waker, _)| waker.clone()).collect();
+        let encoder = Encoder { subtasks, input: encoder_input, waiting, wakers, output };
+        thread::Builder::new().name("encoder".to_owned()).spawn(move || encoder.run()).map_err(|e| {
+            Failure::new(FailureKind::Worker, format!("cannot start the encoder's thread: {e}"))
+        })?;
+        let slots = slots
+            .into_iter()
+            .map(|(number, waker, build)| {
+                SlotHandle::start(number, waker, clock.clone(), events.clone(), build)
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { stamp, slots, opened: 0, published, ranges, ledger, slot_events, encoded, admitted: false })
+    }
+
+    /// Whether no subtask runs here.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// A slot is ready; whether all are now.
+    pub(crate) fn slot_opened(&mut self) -> bool {
+        self.opened += 1;
+        self.opened == self.slots.len()
+    }
+
+    /// Sources may read.
+    pub(crate) fn admit(&mut self) {
+        if !std::mem::replace(&mut self.admitted, true) {
+            self.tell(Command::Admit);
+        }
+    }
+
+    pub(crate) fn trigger(&mut self, barrier: Barrier) {
+        self.ledger.begin(barrier.id, barrier.completed);
+        self.tell(Command::Trigger(barrier));
+    }
+
+    pub(crate) fn abort(&self, id: CheckpointId) {
+        self.tell(Command::Abort(id));
+    }
+
+    pub(crate) fn complete(&mut self, id: CheckpointId) {
+        self.ledger.complete(id);
+        self.tell(Command::Complete(id));
+    }
+
+    fn tell(&self, command: Command) {
+        self.slots.iter().for_each(|s| s.tell(command));
+    }
+
+    /// The numbers of all subtasks.
+    pub(crate) fn progress(&self) -> Vec<(SubtaskId, SubtaskProgress)> {
+        self.published
+            .iter()
+            .map(|(id, progress)| (*id, *progress.lock().unwrap_or_else(PoisonError::into_inner)))
+            .collect()
+    }
+
+    /// Lays out the data object of a checkpoint.
+    pub(crate) fn lay_out(&self, encoded: Encoded) -> Upload {
+        let mut writer = SegmentWriter::default();
+        let mut tables: BTreeMap<SubtaskId, Vec<Vec<BlockRef>>> =
+            encoded.subtasks.iter().map(|s| (s.subtask, vec![Vec::new(); s.tables.len()])).collect();
+        for Block { subtask, table, rows, bytes } in encoded.blocks {
+            let swept = encoded.subtasks.iter().find(|s| s.subtask == subtask);
+            let (Some(swept), Some(mine)) = (swept, tables.get_mut(&subtask)) else { continue };
+            let frozen = &swept.tables[table as usize];
+            let content = BlockContent::Table { name: frozen.info.name.clone(), range: self.range(subtask) };
+            let owner = BlockOwner { subtask, transform: frozen.transform, content };
+            mine[table as usize].push(writer.push(owner, bytes, rows));
+        }
+        let mut parts = Vec::new();
+        for mut swept in encoded.subtasks {
+            let subtask = swept.subtask;
+            let lists = std::mem::take(&mut swept.lists);
+            let lists = lists.into_iter().map(|l| store_lists(&mut writer, subtask, l)).collect();
+            let tables = tables.remove(&subtask).unwrap_or_default();
+            parts.push((swept, Written { tables, lists }));
+        }
+        let payload = (!writer.is_empty()).then(|| writer.finish());
+        Upload { attempt: self.stamp.attempt, id: encoded.id, payload, parts }
+    }
+
+    fn range(&self, subtask: SubtaskId) -> KeyGroupRange {
+        self.ranges.get(&subtask).copied().unwrap_or(KeyGroupRange { start: 0, end: 0 })
+    }
+
+    /// Makes the acknowledgements of an upload that is done.
+    pub(crate) fn acknowledge(&mut self, done: Uploaded) -> Vec<FromWorker> {
+        if !self.ledger.is_current(done.id) {
+            // It was given up meanwhile, and another one began.
+            return Vec::new();
+        }
+        let object = done.object.as_ref();
+        done.parts
+            .into_iter()
+            .map(|(swept, written, sinks)| {
+                let range = self.range(swept.subtask);
+                let ack = self.ledger.acknowledge(&swept, written, object, range, sinks);
+                FromWorker::Ack { id: done.id, ack: Box::new(ack) }
+            })
+            .collect()
+    }
+
+    /// Ends all slots and waits for them.
+    pub(crate) fn stop(mut self) {
+        self.tell(Command::Stop);
+        self.slots.iter_mut().for_each(SlotHandle::join);
+    }
+}
+
+/// An upload that is done.
+pub(crate) struct Uploaded {
+    pub(crate) id: CheckpointId,
+    pub(crate) object: Option<ObjectRef>,
+    pub(crate) parts: Vec<(Swept, Written, Vec<SinkHandles>)>,
+}
+
+fn ranges(deployment: &Deployment) -> BTreeMap<SubtaskId, KeyGroupRange> {
+    let graph = &deployment.job.graph;
+    let range = |id: &SubtaskId| {
+        let parallelism = graph.vertex(id.vertex).map_or(1, |v| v.parallelism);
+        KeyGroupRange::of_subtask(id.index, deployment.config.max_parallelism, parallelism)
+    };
+    deployment.placed.iter().map(|(id, _)| (*id, range(id))).collect()
+}
+
+fn store_lists(
+    writer: &mut SegmentWriter,
+    subtask: SubtaskId,
+    lists: FrozenLists,
+) -> (TransformId, Vec<(String, Vec<Blob>)>) {
+    let transform = lists.transform;
+    let mut store = |name: &str, value: Vec<u8>| {
+        if value.len() <= INLINE_BYTES {
+            return Blob::Inline(value);
+        }
+        let owner = BlockOwner { subtask, transform, content: BlockContent::List { name: name.to_owned() } };
+        Blob::Block(writer.push(owner, Bytes::from(value), 0))
+    };
+    let stored = lists
+        .lists
+        .into_iter()
+        .map(|(name, values)| {
+            let blobs = values.into_iter().map(|value| store(&name, value)).collect();
+            (name, blobs)
+        })
+        .collect();
+    (transform, stored)
+}

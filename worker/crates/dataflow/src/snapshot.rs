@@ -1,0 +1,190 @@
+//! A subtask's part in a checkpoint, from the freeze until all frozen rows are swept out.
+
+use weir_protocol::{CheckpointId, Failure, PhaseTimes, StateTableInfo, SubtaskId, TransformId};
+use weir_runtime::Timestamp;
+use weir_state::Part;
+
+use crate::chain::Chain;
+use crate::slot::Events;
+use crate::{Barrier, IoFuture, SplitState};
+
+/// Rows taken out per step: small enough not to be felt by the rows that flow.
+const SWEEP_ROWS: usize = 4096;
+
+/// The list of operator state that holds a source's splits.
+pub(crate) const SPLITS: &str = "splits";
+
+/// How many deltas each table has behind it, and which checkpoint is under way.
+pub(crate) struct Trackers {
+    /// Per table, in the order of the chain: deltas since the base, `None` without a base.
+    deltas: Vec<Option<u32>>,
+    /// The same if the checkpoint under way completes.
+    pending: Vec<Option<u32>>,
+    in_flight: Option<CheckpointId>,
+    deltas_per_base: u32,
+}
+
+impl Trackers {
+    /// `deltas`: per table in the order of the chain, as restored.
+    pub(crate) fn new(deltas: Vec<Option<u32>>, deltas_per_base: u32) -> Self {
+        Self { pending: deltas.clone(), deltas, in_flight: None, deltas_per_base }
+    }
+
+    pub(crate) fn in_flight(&self) -> Option<CheckpointId> {
+        self.in_flight
+    }
+
+    /// The checkpoint under way is over. Whether it is the one that completed.
+    pub(crate) fn settle(&mut self, completed: Option<CheckpointId>, chain: &mut Chain) -> bool {
+        let durable = self.in_flight.is_some() && self.in_flight == completed;
+        for link in &mut chain.links {
+            for table in link.transform.tables() {
+                if durable {
+                    table.completed();
+                } else {
+                    table.aborted();
+                }
+            }
+        }
+        if durable {
+            self.deltas.clone_from(&self.pending);
+        }
+        self.in_flight = None;
+        durable
+    }
+
+    /// Whether the next freeze of a table is a base.
+    fn freeze(&mut self, table: usize) -> bool {
+        let next = self.deltas[table].map(|d| d + 1).filter(|d| *d <= self.deltas_per_base);
+        self.pending[table] = Some(next.unwrap_or(0));
+        next.is_none()
+    }
+}
+
+/// The part of a transform that is small: its lists.
+#[derive(Debug)]
+pub(crate) struct FrozenLists {
+    pub(crate) transform: TransformId,
+    pub(crate) lists: Vec<(String, Vec<Vec<u8>>)>,
+}
+
+/// A table in a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct FrozenTable {
+    pub(crate) transform: TransformId,
+    pub(crate) info: StateTableInfo,
+    /// Whether the checkpoint holds all of it.
+    pub(crate) full: bool,
+}
+
+/// Everything of a subtask's part but the rows of its tables.
+pub(crate) struct Swept {
+    pub(crate) subtask: SubtaskId,
+    pub(crate) id: CheckpointId,
+    pub(crate) tables: Vec<FrozenTable>,
+    pub(crate) lists: Vec<FrozenLists>,
+    /// The sink's prepared commit.
+    pub(crate) sink: Option<(TransformId, IoFuture<Vec<Vec<u8>>>)>,
+    pub(crate) times: PhaseTimes,
+    pub(crate) frozen_at: Timestamp,
+}
+
+/// Rows on their way from a slot to the encoder.
+pub(crate) enum Collected {
+    Part { subtask: SubtaskId, id: CheckpointId, table: u32, part: Part },
+    Swept(Box<Swept>),
+}
+
+/// A subtask's part that is being swept.
+pub(crate) struct Snapshot {
+    rest: Option<Box<Swept>>,
+    next_table: usize,
+    events: Events,
+    pub(crate) times: PhaseTimes,
+    pub(crate) frozen_at: Timestamp,
+}
+
+impl Snapshot {
+    /// Freezes everything that the subtask holds.
+    pub(crate) fn freeze(
+        subtask: SubtaskId,
+        barrier: &Barrier,
+        source: Option<(TransformId, Vec<SplitState>)>,
+        chain: &mut Chain,
+        trackers: &mut Trackers,
+        events: Events,
+    ) -> Result<Self, Failure> {
+        let mut tables = Vec::new();
+        let mut lists = Vec::new();
+        if let Some((transform, splits)) = source {
+            let splits = splits.iter().map(SplitState::encode).collect();
+            lists.push(FrozenLists { transform, lists: vec![(SPLITS.to_owned(), splits)] });
+        }
+        for link in &mut chain.links {
+            for table in link.transform.tables() {
+                let full = trackers.freeze(tables.len());
+                table.freeze(full);
+                tables.push(FrozenTable { transform: link.id, info: table.info(), full });
+            }
+            let values = link.transform.lists();
+            if !values.is_empty() {
+                lists.push(FrozenLists { transform: link.id, lists: values });
+            }
+        }
+        let sink = match &mut chain.output.sink {
+            Some((transform, sink)) => Some((*transform, sink.prepare_commit(barrier.id)?)),
+            None => None,
+        };
+        trackers.in_flight = Some(barrier.id);
+        let rest = Swept {
+            subtask,
+            id: barrier.id,
+            tables,
+            lists,
+            sink,
+            times: PhaseTimes::default(),
+            frozen_at: Timestamp::default(),
+        };
+        Ok(Self {
+            rest: Some(Box::new(rest)),
+            next_table: 0,
+            events,
+            times: PhaseTimes::default(),
+            frozen_at: Timestamp::default(),
+        })
+    }
+
+    /// Takes the next rows out. Whether there was something to do and room for it.
+    pub(crate) fn sweep(&mut self, chain: &mut Chain) -> bool {
+        let Some(rest) = &self.rest else { return false };
+        if !self.events.has_room() {
+            return false;
+        }
+        let (subtask, id) = (rest.subtask, rest.id);
+        let mut number = 0;
+        for link in &mut chain.links {
+            for table in link.transform.tables() {
+                if number < self.next_table {
+                    number += 1;
+                    continue;
+                }
+                if let Some(part) = table.sweep(SWEEP_ROWS) {
+                    self.events.collect(Collected::Part { subtask, id, table: number as u32, part });
+                    return true;
+                }
+                number += 1;
+                self.next_table = number;
+            }
+        }
+        if let Some(mut rest) = self.rest.take() {
+            rest.times = self.times;
+            rest.frozen_at = self.frozen_at;
+            self.events.collect(Collected::Swept(rest));
+        }
+        true
+    }
+
+    pub(crate) fn done(&self) -> bool {
+        self.rest.is_none()
+    }
+}

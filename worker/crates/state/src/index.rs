@@ -1,0 +1,238 @@
+//! The index of a keyed table: from a 64-bit tag (the key itself, or its hash) to a row id.
+//!
+//! Open addressing with linear probing in segments. A small table is one segment that doubles; from
+//! then on segments split one at a time in a fixed order (linear hashing: Witold Litwin, 1980), so
+//! that growth never stalls. It does not know keys: the caller says whether a row is the one.
+
+use weir_protocol::key_group::hash_u64;
+
+/// A tag, and a row id plus one; zero is an empty slot.
+pub(crate) type Slot = [u64; 2];
+
+/// Slots of a segment once there are several.
+const SEGMENT: usize = 1 << 14;
+const SMALLEST: usize = 64;
+/// Share of slots in use above which the index grows.
+const LOAD: (usize, usize) = (7, 10);
+/// While a round of splits lasts, one split for so many insertions.
+const SPLIT_EVERY: usize = SEGMENT / 8;
+
+#[derive(Debug)]
+pub(crate) struct Index {
+    segments: Vec<Box<[Slot]>>,
+    used: Vec<u32>,
+    len: usize,
+    split_at: usize,
+    /// One less than the number of segments at the end of the round of splits.
+    mask: usize,
+    /// Whether a tag is a key (and its hash is [`hash_u64`]) or a hash.
+    tag_is_key: bool,
+}
+
+impl Index {
+    pub(crate) fn new(tag_is_key: bool) -> Self {
+        Self {
+            segments: vec![vec![[0; 2]; SMALLEST].into_boxed_slice()],
+            used: vec![0],
+            len: 0,
+            split_at: 0,
+            mask: 0,
+            tag_is_key,
+        }
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.segments.iter().map(|s| s.len() * size_of::<Slot>()).sum()
+    }
+
+    /// The first slot that each hash leads to. One pass of loads that do not wait for each other,
+    /// so that the cache misses of a block of keys overlap.
+    #[inline]
+    pub(crate) fn first_slots(&self, hashes: &[u64], slots: &mut [Slot]) {
+        if let [only] = self.segments.as_slice() {
+            let only: &[Slot] = only;
+            for (hash, slot) in hashes.iter().zip(slots) {
+                *slot = only[*hash as usize & (only.len() - 1)];
+            }
+            return;
+        }
+        for (hash, slot) in hashes.iter().zip(slots) {
+            let segment: &[Slot] = &self.segments[self.segment_of(*hash)];
+            *slot = segment[*hash as usize & (segment.len() - 1)];
+        }
+    }
+
+    /// The row id with this tag for which `same` holds.
+    pub(crate) fn find(&self, tag: u64, hash: u64, mut same: impl FnMut(u32) -> bool) -> Option<u32> {
+        let segment = &self.segments[self.segment_of(hash)];
+        let mask = segment.len() - 1;
+        let mut at = hash as usize & mask;
+        loop {
+            let [found, id] = segment[at];
+            if id == 0 {
+                return None;
+            }
+            if found == tag && same(row_id(id)) {
+                return Some(row_id(id));
+            }
+            at = (at + 1) & mask;
+        }
+    }
+
+    /// Adds a row id; the caller has made sure that its key is not there.
+    pub(crate) fn insert(&mut self, tag: u64, hash: u64, id: u32) {
+        self.grow();
+        let s = self.segment_of(hash);
+        // Only a few segments at the end of a round, or keys that collide, come near to this.
+        if self.used[s] as usize * 16 >= self.segments[s].len() * 15 {
+            self.double(s);
+        }
+        put(&mut self.segments[s], hash, [tag, u64::from(id) + 1]);
+        self.used[s] += 1;
+        self.len += 1;
+    }
+
+    /// Takes a row id out, and closes the gap.
+    pub(crate) fn remove(&mut self, tag: u64, hash: u64, id: u32) {
+        let s = self.segment_of(hash);
+        let tag_is_key = self.tag_is_key;
+        let segment = &mut self.segments[s];
+        let mask = segment.len() - 1;
+        let mut at = hash as usize & mask;
+        while segment[at] != [tag, u64::from(id) + 1] {
+            if segment[at][1] == 0 {
+                return;
+            }
+            at = (at + 1) & mask;
+        }
+        let mut next = (at + 1) & mask;
+        while segment[next][1] != 0 {
+            let home = hash_of(segment[next][0], tag_is_key) as usize & mask;
+            // The slot may move into the gap unless its home lies between the gap and it.
+            if (next.wrapping_sub(home) & mask) >= (next.wrapping_sub(at) & mask) {
+                segment[at] = segment[next];
+                at = next;
+            }
+            next = (next + 1) & mask;
+        }
+        segment[at] = [0; 2];
+        self.used[s] -= 1;
+        self.len -= 1;
+    }
+
+    /// The highest bits choose the segment, the lowest the slot: the bits between decide the key
+    /// group and are not evenly spread within one subtask.
+    #[inline]
+    fn segment_of(&self, hash: u64) -> usize {
+        let at = (hash >> 48) as usize & self.mask;
+        if at < self.segments.len() { at } else { at & (self.mask >> 1) }
+    }
+
+    fn grow(&mut self) {
+        let count = self.segments.len();
+        if count == 1 && self.segments[0].len() < SEGMENT {
+            if self.len * LOAD.1 >= self.segments[0].len() * LOAD.0 {
+                self.double(0);
+            }
+            return;
+        }
+        if self.len < self.split_at || count > usize::from(u16::MAX) {
+            return;
+        }
+        // Between rounds the number of segments is a power of two.
+        if count == self.mask + 1 {
+            if self.len * LOAD.1 < count * SEGMENT * LOAD.0 {
+                return;
+            }
+            self.mask = self.mask * 2 + 1;
+        }
+        self.split_at = self.len + SPLIT_EVERY;
+        self.split(count & (self.mask >> 1));
+    }
+
+    fn split(&mut self, s: usize) {
+        let bit = self.mask & !(self.mask >> 1);
+        let slots = self.segments[s].len();
+        let old = std::mem::replace(&mut self.segments[s], vec![[0; 2]; slots].into_boxed_slice());
+        let mut new = vec![[0; 2]; slots].into_boxed_slice();
+        let mut moved = 0;
+        for slot in old.iter().filter(|slot| slot[1] != 0) {
+            let hash = hash_of(slot[0], self.tag_is_key);
+            if (hash >> 48) as usize & bit == 0 {
+                put(&mut self.segments[s], hash, *slot);
+            } else {
+                put(&mut new, hash, *slot);
+                moved += 1;
+            }
+        }
+        self.segments.push(new);
+        self.used[s] -= moved;
+        self.used.push(moved);
+    }
+
+    fn double(&mut self, s: usize) {
+        let mut larger = vec![[0; 2]; self.segments[s].len() * 2].into_boxed_slice();
+        for slot in self.segments[s].iter().filter(|slot| slot[1] != 0) {
+            put(&mut larger, hash_of(slot[0], self.tag_is_key), *slot);
+        }
+        self.segments[s] = larger;
+    }
+}
+
+#[inline]
+pub(crate) fn row_id(id: u64) -> u32 {
+    (id as u32).wrapping_sub(1)
+}
+
+#[inline]
+fn hash_of(tag: u64, tag_is_key: bool) -> u64 {
+    if tag_is_key { hash_u64(tag) } else { tag }
+}
+
+fn put(segment: &mut [Slot], hash: u64, slot: Slot) {
+    let mask = segment.len() - 1;
+    let mut at = hash as usize & mask;
+    while segment[at][1] != 0 {
+        at = (at + 1) & mask;
+    }
+    segment[at] = slot;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_what_was_inserted_through_growth_splits_and_removals() {
+        for tag_is_key in [true, false] {
+            let tag = |key: u64| if tag_is_key { key } else { hash_u64(key) };
+            let mut index = Index::new(tag_is_key);
+            let count = 200_000_u64;
+            for key in 0..count {
+                index.insert(tag(key), hash_u64(key), key as u32);
+                if key % 3 == 2 {
+                    index.remove(tag(key - 1), hash_u64(key - 1), (key - 1) as u32);
+                }
+            }
+            assert!(index.segments.len() > 8, "{} segments", index.segments.len());
+            assert!(index.segments.iter().all(|s| s.len() == SEGMENT));
+            for key in 0..count + 1_000 {
+                let gone = key % 3 == 1 && key + 1 < count;
+                let expected = (key < count && !gone).then_some(key as u32);
+                assert_eq!(index.find(tag(key), hash_u64(key), |id| id == key as u32), expected, "{key}");
+            }
+        }
+    }
+
+    #[test]
+    fn tags_that_collide_are_told_apart_by_the_caller() {
+        let mut index = Index::new(false);
+        for id in 0..1_000 {
+            index.insert(7, 7, id);
+        }
+        for id in 0..1_000 {
+            assert_eq!(index.find(7, 7, |found| found == id), Some(id));
+        }
+        assert_eq!(index.find(7, 7, |_| false), None);
+    }
+}

@@ -1,0 +1,457 @@
+//! A table from key to a row of 64-bit words, in memory.
+//!
+//! Owns: the index, the rows, which of them changed since the last checkpoint. How a checkpoint is
+//! taken out of it and put back is in `keyed/checkpoint.rs`.
+
+use std::ops::Range;
+
+use arrow_array::ArrayRef;
+use arrow_buffer::NullBuffer;
+use arrow_schema::{ArrowError, DataType, SchemaRef};
+use weir_protocol::StateTableInfo;
+
+use crate::bits::Bits;
+use crate::index::{Index, Slot, row_id};
+use crate::key::{KeyLayout, Keys, decode_keys, long_handle, same_key, store_key};
+use crate::rows::Rows;
+use crate::slab::Slab;
+use crate::stored::stored_schema;
+use crate::{StateError, TableStats};
+
+mod checkpoint;
+
+use checkpoint::Frozen;
+pub(crate) use checkpoint::{in_range, keep_rows};
+
+/// Keys that are looked up together: their cache misses overlap, and what they touch stays near.
+const BLOCK: usize = 512;
+/// Rows of a table smaller than this stay near the core by themselves.
+const NEAR_BYTES: usize = 256 << 10;
+
+/// What a table holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TableSpec {
+    /// Its name, stable within its transform.
+    pub name: String,
+    /// The types of the key columns.
+    pub keys: Vec<DataType>,
+    /// How many leading key columns do not count for the key group.
+    pub ungrouped: usize,
+    /// The words of a fresh row.
+    pub words: Vec<u64>,
+    /// The types (strings or binary data) of the values of varying length that follow the words.
+    pub vars: Vec<DataType>,
+    /// Words after those that are not stored in checkpoints; zero in fresh rows.
+    pub scratch: usize,
+    /// What words and values mean, in a few words; differs if and only if their meaning does.
+    pub meaning: String,
+}
+
+impl TableSpec {
+    /// Name and stored form.
+    pub fn info(&self) -> StateTableInfo {
+        let types = |types: &[DataType]| types.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        StateTableInfo {
+            name: self.name.clone(),
+            schema: format!("({}) -> {}", types(&self.keys), self.meaning),
+        }
+    }
+
+    pub(crate) fn stored(&self, sliced: bool) -> SchemaRef {
+        stored_schema(&self.info(), sliced, &self.keys, self.words.len(), &self.vars)
+    }
+}
+
+/// A table from key to a row: words, values of varying length, scratch words.
+///
+/// Rows have ids that stay as they are while the row is there. A row is read at any time; before it
+/// is written it must have been given by [`KeyedTable::lookup_or_insert`] or to
+/// [`KeyedTable::touch`] since the last `freeze`.
+#[derive(Debug)]
+pub struct KeyedTable {
+    spec: TableSpec,
+    max_parallelism: u32,
+    layout: KeyLayout,
+    stored: SchemaRef,
+    index: Index,
+    rows: Rows,
+    slab: Slab,
+    /// The row of the NULL key, if keys are words.
+    null_row: Option<u32>,
+    /// Present rows.
+    len: usize,
+    free: Vec<u32>,
+    free_bits: Bits,
+    /// Rows that were removed but are kept, as fresh rows, until a checkpoint holds their tombstones.
+    dead: Bits,
+    dead_count: usize,
+    dead_list: Vec<u32>,
+    /// Dead rows whose places can be used again.
+    reclaim: Vec<u32>,
+    dirty: Bits,
+    frozen: Option<Frozen>,
+    /// Whether any checkpoint may hold rows of this table.
+    stored_once: bool,
+    expiry_cursor: u32,
+    scratch_keys: Keys,
+}
+
+impl KeyedTable {
+    /// An empty table of a job with so many key groups.
+    ///
+    /// # Errors
+    /// A type that can't be a key.
+    pub fn new(spec: TableSpec, max_parallelism: u32) -> Result<Self, StateError> {
+        let layout = KeyLayout::new(&spec.keys)?;
+        let width = layout.words() + spec.words.len() + spec.vars.len() + spec.scratch;
+        Ok(Self {
+            index: Index::new(matches!(layout, KeyLayout::Word(_))),
+            stored: spec.stored(false),
+            rows: Rows::new(width),
+            slab: Slab::default(),
+            null_row: None,
+            len: 0,
+            free: Vec::new(),
+            free_bits: Bits::default(),
+            dead: Bits::default(),
+            dead_count: 0,
+            dead_list: Vec::new(),
+            reclaim: Vec::new(),
+            dirty: Bits::default(),
+            frozen: None,
+            stored_once: false,
+            expiry_cursor: 0,
+            scratch_keys: Keys::new(&spec.keys)?,
+            layout,
+            spec,
+            max_parallelism,
+        })
+    }
+
+    /// What it holds.
+    pub fn spec(&self) -> &TableSpec {
+        &self.spec
+    }
+
+    /// Number of keys that are present.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no key is present.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The row ids of the keys, in order, into `ids` (cleared first). Keys that are not there get
+    /// fresh rows. All rows count as written.
+    pub fn lookup_or_insert(&mut self, keys: &Keys, range: Range<usize>, ids: &mut Vec<u32>) {
+        ids.clear();
+        let count = range.len();
+        self.give_back(count * 2);
+        let mut start = range.start;
+        while start < range.end {
+            let block = start..range.end.min(start + BLOCK);
+            start = block.end;
+            let from = ids.len();
+            self.look_up_block(keys, block, ids);
+            self.touch_all(&ids[from..]);
+        }
+    }
+
+    /// The row of a key.
+    pub fn find(&self, keys: &Keys, at: usize) -> Option<u32> {
+        self.position(keys, at).filter(|id| !self.dead.get(*id))
+    }
+
+    /// The words of a row: those of the specification, one for each value of varying length, scratch.
+    #[inline]
+    pub fn row(&self, id: u32) -> &[u64] {
+        &self.rows.get(id)[self.layout.words()..]
+    }
+
+    /// The same, to be written.
+    #[inline]
+    pub fn row_mut(&mut self, id: u32) -> &mut [u64] {
+        &mut self.rows.get_mut(id)[self.layout.words()..]
+    }
+
+    /// A row is about to be written.
+    #[inline]
+    pub fn touch(&mut self, id: u32) {
+        if self.frozen.is_some() {
+            self.save(id);
+        }
+        if self.dead_count > 0 {
+            self.revive(id);
+        }
+        self.dirty.set(id);
+    }
+
+    /// A value of varying length of a row.
+    pub fn var(&self, id: u32, var: usize) -> Option<&[u8]> {
+        match self.row(id)[self.spec.words.len() + var] {
+            0 => None,
+            handle => Some(self.slab.get(handle)),
+        }
+    }
+
+    /// Sets a value of varying length of a row that was touched.
+    ///
+    /// # Errors
+    /// A value of 2 GiB or more.
+    pub fn set_var(&mut self, id: u32, var: usize, value: Option<&[u8]>) -> Result<(), StateError> {
+        let new = match value {
+            None => 0,
+            Some(bytes) if bytes.len() > crate::slab::LONGEST => {
+                return Err(StateError::TooLong { table: self.spec.name.clone(), bytes: bytes.len() });
+            }
+            Some(bytes) => self.slab.put(bytes),
+        };
+        let at = self.spec.words.len() + var;
+        let old = std::mem::replace(&mut self.row_mut(id)[at], new);
+        self.free_handle(old);
+        Ok(())
+    }
+
+    /// Takes a row out of the table.
+    pub fn remove(&mut self, id: u32) {
+        self.touch(id);
+        self.reset(id);
+        self.len -= 1;
+        self.dead.set(id);
+        self.dead_count += 1;
+        if self.stored_once {
+            self.dead_list.push(id);
+        } else {
+            self.dirty.clear(id);
+            self.reclaim.push(id);
+        }
+    }
+
+    /// The first present row with this id or a higher one.
+    pub fn next_id(&self, from: u32) -> Option<u32> {
+        let absent = |id| self.free_bits.get(id) || self.dead.get(id);
+        (from..self.rows.len() as u32).find(|id| !absent(*id))
+    }
+
+    /// The key columns of rows.
+    ///
+    /// # Errors
+    /// Never for rows of this table.
+    pub fn keys_of(&self, ids: &[u32]) -> Result<Vec<ArrayRef>, ArrowError> {
+        let width = self.layout.words();
+        let mut words = Vec::with_capacity(ids.len() * width);
+        for id in ids {
+            words.extend_from_slice(&self.rows.get(*id)[..width]);
+        }
+        let nulls = self.null_row.map(|null| NullBuffer::from_iter(ids.iter().map(|id| *id != null)));
+        decode_keys(&self.layout, words, nulls.filter(|n| n.null_count() > 0), &self.slab)
+    }
+
+    /// Looks at the next `max_rows` rows in turn and removes those whose word number `word` (a time
+    /// in milliseconds) is below `before_ms`.
+    pub fn expire(&mut self, word: usize, before_ms: i64, max_rows: usize) {
+        let len = self.rows.len() as u32;
+        for _ in 0..max_rows.min(len as usize) {
+            let id = self.expiry_cursor % len;
+            self.expiry_cursor = id + 1;
+            let there = !self.free_bits.get(id) && !self.dead.get(id);
+            if there && (self.row(id)[word] as i64) < before_ms {
+                self.remove(id);
+            }
+        }
+    }
+
+    /// What the table occupies.
+    pub fn table_stats(&self) -> TableStats {
+        let lists = self.free.capacity() + self.dead_list.capacity() + self.reclaim.capacity();
+        let bits = self.dirty.bytes() + self.dead.bytes() + self.free_bits.bytes();
+        let frozen = self.frozen.as_ref().map_or(0, Frozen::bytes);
+        TableStats {
+            rows: self.len as u64,
+            bytes: (self.index.bytes() + self.rows.bytes() + self.slab.bytes() + lists * 4 + bits + frozen)
+                as u64,
+            dirty_bytes: (self.dirty.count() * self.rows.row_bytes()) as u64,
+        }
+    }
+
+    fn look_up_block(&mut self, keys: &Keys, block: Range<usize>, ids: &mut Vec<u32>) {
+        let mut first: [Slot; BLOCK] = [[0; 2]; BLOCK];
+        let first = &mut first[..block.len()];
+        self.index.first_slots(&keys.hashes[block.clone()], first);
+        let from = ids.len();
+        match &self.layout {
+            KeyLayout::Word(_) if keys.nulls.is_none() => {
+                for (at, [tag, id]) in block.zip(first) {
+                    let hit = *tag == keys.words[at] && *id != 0;
+                    ids.push(if hit { row_id(*id) } else { self.find_or_insert(keys, at) });
+                }
+            }
+            KeyLayout::Word(_) => ids.extend(block.map(|at| self.find_or_insert(keys, at))),
+            KeyLayout::Encoded(_) => {
+                // Candidates by hash; their rows, which hold the keys, are loaded together.
+                ids.extend(block.clone().zip(&mut *first).map(|(at, [tag, id])| {
+                    if *tag == keys.hashes[at] && *id != 0 { row_id(*id) } else { u32::MAX }
+                }));
+                self.load(&ids[from..]);
+                for (at, id) in block.zip(&mut ids[from..]) {
+                    let hit = *id != u32::MAX && same_key(self.rows.get(*id), keys.encoded(at), &self.slab);
+                    if !hit {
+                        *id = self.find_or_insert(keys, at);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Loads of rows that do not wait for each other.
+    #[inline]
+    fn load(&self, ids: &[u32]) {
+        if self.rows.len() * self.rows.row_bytes() > NEAR_BYTES {
+            let there = ids.iter().filter(|id| **id != u32::MAX);
+            std::hint::black_box(there.fold(0, |all, id| all ^ self.rows.get(*id)[0]));
+        }
+    }
+
+    #[inline]
+    fn touch_all(&mut self, ids: &[u32]) {
+        if matches!(self.layout, KeyLayout::Word(_)) {
+            self.load(ids);
+        }
+        if self.frozen.is_none() && self.dead_count == 0 {
+            ids.iter().for_each(|id| self.dirty.set(*id));
+        } else {
+            ids.iter().for_each(|id| self.touch(*id));
+        }
+    }
+
+    /// The row of a key, present or dead.
+    fn position(&self, keys: &Keys, at: usize) -> Option<u32> {
+        let hash = keys.hashes[at];
+        match &self.layout {
+            KeyLayout::Word(_) if keys.nulls.as_ref().is_some_and(|n| n.is_null(at)) => self.null_row,
+            KeyLayout::Word(_) => self.index.find(keys.words[at], hash, |_| true),
+            KeyLayout::Encoded(_) => {
+                let key = keys.encoded(at);
+                self.index.find(hash, hash, |id| same_key(self.rows.get(id), key, &self.slab))
+            }
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_or_insert(&mut self, keys: &Keys, at: usize) -> u32 {
+        if let Some(id) = self.position(keys, at) {
+            return id;
+        }
+        let id = self.fresh();
+        self.len += 1;
+        let hash = keys.hashes[at];
+        match &self.layout {
+            KeyLayout::Word(_) if keys.nulls.as_ref().is_some_and(|n| n.is_null(at)) => {
+                self.rows.get_mut(id)[0] = 0;
+                self.null_row = Some(id);
+            }
+            KeyLayout::Word(_) => {
+                self.rows.get_mut(id)[0] = keys.words[at];
+                self.index.insert(keys.words[at], hash, id);
+            }
+            KeyLayout::Encoded(_) => {
+                store_key(self.rows.get_mut(id), keys.encoded(at), &mut self.slab);
+                self.index.insert(hash, hash, id);
+            }
+        }
+        id
+    }
+
+    /// A fresh row under a new or a free id.
+    fn fresh(&mut self) -> u32 {
+        let id = match self.free.pop() {
+            Some(id) => {
+                self.free_bits.clear(id);
+                id
+            }
+            None => {
+                let id = self.rows.push();
+                let len = self.rows.len();
+                self.dirty.reserve(len);
+                self.dead.reserve(len);
+                self.free_bits.reserve(len);
+                id
+            }
+        };
+        self.fill_fresh(id);
+        id
+    }
+
+    fn fill_fresh(&mut self, id: u32) {
+        let row = &mut self.rows.get_mut(id)[self.layout.words()..];
+        let (words, others) = row.split_at_mut(self.spec.words.len());
+        words.copy_from_slice(&self.spec.words);
+        others.fill(0);
+    }
+
+    /// Makes the values of a row those of a fresh one.
+    fn reset(&mut self, id: u32) {
+        for var in 0..self.spec.vars.len() {
+            self.free_handle(self.row(id)[self.spec.words.len() + var]);
+        }
+        self.fill_fresh(id);
+    }
+
+    fn free_handle(&mut self, handle: u64) {
+        match &mut self.frozen {
+            _ if handle == 0 => {}
+            // A row that was saved for the sweep may still show it.
+            Some(frozen) => frozen.keep_handle(handle),
+            None => self.slab.free(handle),
+        }
+    }
+
+    fn revive(&mut self, id: u32) {
+        if self.dead.get(id) {
+            self.dead.clear(id);
+            self.dead_count -= 1;
+            self.len += 1;
+        }
+    }
+
+    /// Makes up to `max` places of dead rows free whose tombstones are not needed any more.
+    fn give_back(&mut self, max: usize) {
+        if self.reclaim.is_empty() || max == 0 {
+            return;
+        }
+        let some = self.reclaim.split_off(self.reclaim.len().saturating_sub(max));
+        let needed = |id: &u32| {
+            !self.dead.get(*id) || self.dirty.get(*id) || self.frozen.as_ref().is_some_and(|f| f.needs(*id))
+        };
+        let mut gone: Vec<u32> = some.into_iter().filter(|id| !needed(id)).collect();
+        gone.sort_unstable();
+        gone.dedup();
+        let Ok(columns) = self.keys_of(&gone) else { return };
+        let mut keys = std::mem::replace(&mut self.scratch_keys, Keys::empty());
+        if keys.fill(&columns, gone.len()).is_ok() {
+            gone.iter().enumerate().for_each(|(at, id)| self.forget(*id, &keys, at));
+        }
+        self.scratch_keys = keys;
+    }
+
+    fn forget(&mut self, id: u32, keys: &Keys, at: usize) {
+        let hash = keys.hashes[at];
+        match &self.layout {
+            KeyLayout::Word(_) if self.null_row == Some(id) => self.null_row = None,
+            KeyLayout::Word(_) => self.index.remove(keys.words[at], hash, id),
+            KeyLayout::Encoded(_) => {
+                self.index.remove(hash, hash, id);
+                if let Some(handle) = long_handle(self.rows.get(id)) {
+                    self.slab.free(handle);
+                }
+            }
+        }
+        self.dead.clear(id);
+        self.dead_count -= 1;
+        self.free_bits.set(id);
+        self.free.push(id);
+    }
+}

@@ -1,0 +1,158 @@
+//! The stored form of a part of a table: a small header with a checksum, then an Arrow IPC stream
+//! compressed with lz4.
+//!
+//! ```text
+//! "WEIRSTB" version(1)  flags(1: bit 0 starts a base)  xxh3-64 of flags and body (8, little endian)  body
+//! ```
+//! The name and the schema text of the table are metadata of the stream's schema.
+
+use std::collections::HashMap;
+use std::io::Cursor;
+use std::sync::Arc;
+
+use arrow_array::{RecordBatch, RecordBatchOptions};
+use arrow_ipc::CompressionType;
+use arrow_ipc::reader::StreamReader;
+use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use bytes::Bytes;
+use weir_protocol::StateTableInfo;
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::{Part, StateError};
+
+const MAGIC: &[u8; 8] = b"WEIRSTB\x01";
+const HEADER: usize = MAGIC.len() + 1 + 8;
+const STARTS_BASE: u8 = 1;
+const TABLE: &str = "weir.table";
+const SCHEMA: &str = "weir.schema";
+
+/// What a stored row says: it is there.
+pub(crate) const THERE: u8 = 0;
+/// What a stored row says: its key is gone.
+pub(crate) const GONE: u8 = 1;
+/// What a stored row says: its slice is gone, with all keys.
+pub(crate) const SLICE_GONE: u8 = 2;
+
+/// The columns of parts: `#slice` for sliced tables, `#gone`, then keys, words and values of varying
+/// length.
+pub(crate) fn stored_schema(
+    info: &StateTableInfo,
+    sliced: bool,
+    keys: &[DataType],
+    words: usize,
+    vars: &[DataType],
+) -> SchemaRef {
+    let mut fields = Vec::new();
+    if sliced {
+        fields.push(Field::new("#slice", DataType::Int64, false));
+    }
+    fields.push(Field::new("#gone", DataType::UInt8, false));
+    let columns = |prefix: &'static str, types: &[DataType]| {
+        let named = |(i, t): (usize, &DataType)| Field::new(format!("{prefix}{i}"), t.clone(), true);
+        types.iter().enumerate().map(named).collect::<Vec<_>>()
+    };
+    fields.extend(columns("key", keys));
+    fields.extend((0..words).map(|i| Field::new(format!("word{i}"), DataType::UInt64, false)));
+    fields.extend(columns("value", vars));
+    let metadata =
+        HashMap::from([(TABLE.to_owned(), info.name.clone()), (SCHEMA.to_owned(), info.schema.clone())]);
+    Arc::new(Schema::new_with_metadata(fields, metadata))
+}
+
+/// Encodes a part; meant for a background thread.
+///
+/// # Errors
+/// Rows that Arrow IPC cannot express: a defect of the table.
+pub fn encode_part(part: Part) -> Result<Bytes, StateError> {
+    let schema = part.rows.schema();
+    let table = schema.metadata().get(TABLE).cloned().unwrap_or_default();
+    let fail =
+        |e: arrow_schema::ArrowError| StateError::Block { table: table.clone(), reason: e.to_string() };
+    let flags = if part.starts_base { STARTS_BASE } else { 0 };
+    let mut block = Vec::with_capacity(HEADER + part.rows.get_array_memory_size() / 2);
+    block.extend_from_slice(MAGIC);
+    block.push(flags);
+    block.extend_from_slice(&[0; 8]);
+    let options =
+        IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME)).map_err(fail)?;
+    let mut writer = StreamWriter::try_new_with_options(&mut block, &schema, options).map_err(fail)?;
+    writer.write(&part.rows).and_then(|()| writer.finish()).map_err(fail)?;
+    drop(writer);
+    let sum = checksum(&block);
+    block[MAGIC.len() + 1..HEADER].copy_from_slice(&sum.to_le_bytes());
+    Ok(block.into())
+}
+
+fn checksum(block: &[u8]) -> u64 {
+    let mut hasher = Xxh3::new();
+    hasher.update(&block[MAGIC.len()..=MAGIC.len()]);
+    hasher.update(&block[HEADER..]);
+    hasher.digest()
+}
+
+/// Whether a block starts a base: blocks before it no longer count.
+///
+/// # Errors
+/// A block that is damaged or none.
+pub fn starts_base(block: &[u8]) -> Result<bool, StateError> {
+    check(block, "").map(|flags| flags & STARTS_BASE != 0)
+}
+
+fn check(block: &[u8], table: &str) -> Result<u8, StateError> {
+    let fail = |reason: String| Err(StateError::Block { table: table.to_owned(), reason });
+    if block.len() < HEADER || block[..MAGIC.len() - 1] != MAGIC[..MAGIC.len() - 1] {
+        return fail("this is not a block of state".to_owned());
+    }
+    if block[MAGIC.len() - 1] != MAGIC[MAGIC.len() - 1] {
+        return fail(format!(
+            "its stored form is version {}, this program reads version {}",
+            block[MAGIC.len() - 1],
+            MAGIC[MAGIC.len() - 1]
+        ));
+    }
+    if checksum(block).to_le_bytes() != block[MAGIC.len() + 1..HEADER] {
+        return fail("its checksum does not match: it is damaged".to_owned());
+    }
+    match block[MAGIC.len()] {
+        flags if flags <= STARTS_BASE => Ok(flags),
+        flags => fail(format!("it has flags that this program does not know: {flags:#x}")),
+    }
+}
+
+/// Decodes a block of the table with this schema of parts.
+///
+/// # Errors
+/// A block that is damaged, or of another table or stored form.
+pub(crate) fn decode_block(block: &[u8], expected: &SchemaRef) -> Result<Vec<RecordBatch>, StateError> {
+    let table = expected.metadata().get(TABLE).cloned().unwrap_or_default();
+    check(block, &table)?;
+    let fail =
+        |e: arrow_schema::ArrowError| StateError::Block { table: table.clone(), reason: e.to_string() };
+    let reader = StreamReader::try_new(Cursor::new(&block[HEADER..]), None).map_err(fail)?;
+    let schema = reader.schema();
+    for key in [TABLE, SCHEMA] {
+        let (ours, theirs) = (expected.metadata().get(key), schema.metadata().get(key));
+        if ours != theirs {
+            let text = |t: Option<&String>| t.cloned().unwrap_or_default();
+            let reason = format!("it holds {:?}, the job declares {:?}", text(theirs), text(ours));
+            return Err(StateError::Block { table, reason });
+        }
+    }
+    if schema.fields() != expected.fields() {
+        let reason =
+            format!("it has the columns {:?}, expected are {:?}", schema.fields(), expected.fields());
+        return Err(StateError::Block { table, reason });
+    }
+    reader.collect::<Result<_, _>>().map_err(fail)
+}
+
+/// Rows of a part from their columns.
+pub(crate) fn part_rows(
+    schema: &SchemaRef,
+    columns: Vec<arrow_array::ArrayRef>,
+    rows: usize,
+) -> Result<RecordBatch, arrow_schema::ArrowError> {
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(schema.clone(), columns, &options)
+}
