@@ -338,12 +338,10 @@ impl Desugar {
             _ => {}
         }
         if let Some(f) = functions::find(name) {
-            let (low, high) = f.arity;
-            if args.len() < low || args.len() > high {
-                let takes = if low == high { plural(low) } else if high == usize::MAX { format!("at least {}", plural(low)) } else { format!("{low} to {}", plural(high)) };
-                return self.lost(Fault::new(place, format!("{name} takes {takes}, not {}", args.len())));
-            }
-            return self.make(f, args, Param::None, place);
+            return match arity_fault(f, args.len(), place) {
+                Some(fault) => self.lost(fault),
+                None => self.make(f, args, Param::None, place),
+            };
         }
         let fault = if let Some(why) = functions::refused(name) {
             Fault::new(place, format!("{name} {why}"))
@@ -399,7 +397,13 @@ impl Desugar {
 
     /// A call of a function that exists, with arguments that are not rewritten yet.
     pub(crate) fn call(&mut self, name: &'static str, args: Vec<Expr>, place: Place) -> Expr {
-        self.call_with(name, args, Param::None, place)
+        match functions::find(name) {
+            Some(f) => match arity_fault(f, args.len(), place) {
+                Some(fault) => self.lost(fault),
+                None => self.make(f, args, Param::None, place),
+            },
+            None => self.lost(Fault::new(place, format!("{name} is not supported"))),
+        }
     }
 
     fn call_with(&mut self, name: &'static str, args: Vec<Expr>, param: Param, place: Place) -> Expr {
@@ -445,7 +449,8 @@ impl Desugar {
 
 fn call_of(name: &str, args: Vec<Expr>) -> Expr {
     Expr::Function(ast::Function {
-        name: ObjectName::from(vec![Ident::new(name)]),
+        // Quoted, so that its letters are kept.
+        name: ObjectName::from(vec![Ident::with_quote('`', name)]),
         uses_odbc_syntax: false,
         parameters: FunctionArguments::None,
         args: FunctionArguments::List(FunctionArgumentList {
@@ -474,6 +479,20 @@ fn aggregate(name: &str) -> Option<AggregateFunction> {
 
 fn canonical(name: &str) -> &'static str {
     functions::find(name).map_or("", |f| f.name)
+}
+
+/// The refusal of too few or too many arguments.
+fn arity_fault(f: &Function, given: usize, place: Place) -> Option<Fault> {
+    let (low, high) = f.arity;
+    if (low..=high).contains(&given) {
+        return None;
+    }
+    let takes = match high {
+        _ if low == high => plural(low),
+        usize::MAX => format!("at least {}", plural(low)),
+        _ => format!("{low} to {}", plural(high)),
+    };
+    Some(Fault::new(place, format!("{} takes {takes}, not {given}", f.name)))
 }
 
 fn plural(n: usize) -> String {

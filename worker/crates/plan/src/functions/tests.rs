@@ -229,10 +229,10 @@ fn number_functions_follow_flink() {
     check(&[
         ("ABS(-5)", "INT", "5"),
         ("ROUND(2.345, 2)", "DECIMAL(4, 2)", "2.35"),
-        ("ROUND(-2.5, 0)", "DECIMAL(3, 0)", "-3"),
+        ("ROUND(-2.5, 0)", "DECIMAL(2, 0)", "-3"),
         ("ROUND(1.005e0, 2)", "DOUBLE", "1.01"),
         ("ROUND(155, -1)", "INT", "160"),
-        ("TRUNCATE(42.345, 2)", "DECIMAL(4, 2)", "42.34"),
+        ("TRUNCATE(42.345, 2)", "DECIMAL(5, 2)", "42.34"),
         ("FLOOR(-1.5)", "DECIMAL(2, 0)", "-2"),
         ("CEIL(1.2e0)", "DOUBLE", "2.0"),
         ("POWER(2, 10)", "DOUBLE", "1024.0"),

@@ -303,16 +303,17 @@ fn read(eval: &Eval) -> Result<ArrayRef, String> {
 }
 
 fn unix_type(call: &Call, args: &[Arg]) -> Result<Typing, String> {
-    let t = &args[0].data_type;
-    if *t != STRING && *t != DataType::Null {
-        return Err(format!("{} takes a STRING, not {}", call.function.name, sql_name(t)));
-    }
-    strict(args, vec![TIMESTAMP_3], DataType::Int64)
+    strict(args, check(call, args, &[Takes::Text])?, DataType::Int64)
 }
 
 fn unix(eval: &Eval) -> Result<ArrayRef, String> {
-    let times = civils(&eval.array(0)?)?;
-    Ok(Arc::new(times.into_iter().map(|c| c.map(|c| part_of(&c, "EPOCH"))).collect::<Int64Array>()))
+    let texts = eval.array(0)?;
+    let one = |text: &str| {
+        let time = read_timestamp(text.trim()).ok_or_else(|| format!("{text:?} is not a time: write yyyy-MM-dd HH:mm:ss"))?;
+        Ok(Some(part_of(&time, "EPOCH")))
+    };
+    let seconds = texts.as_string_view().iter().map(|t| t.map_or(Ok(None), one));
+    Ok(Arc::new(seconds.collect::<Result<Int64Array, String>>()?))
 }
 
 fn to_ltz_type(call: &Call, args: &[Arg]) -> Result<Typing, String> {

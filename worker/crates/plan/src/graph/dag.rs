@@ -72,7 +72,7 @@ impl Dag {
                 changelog: node.changelog,
                 event_time: None,
                 lineage: node.lineage.clone(),
-                description: Description { base, filters: String::new() },
+                description: Description::of(base, String::new()),
                 detail: String::new(),
             };
             dag.nodes.push(sink);
@@ -105,10 +105,7 @@ impl Dag {
         let joined = |f: fn(&Description) -> &str| {
             inputs.iter().map(|i| f(&self.nodes[*i].description)).collect::<Vec<_>>().join(", ")
         };
-        let description = Description {
-            base: format!("union({})", joined(|d| &d.base)),
-            filters: joined(|d| &d.filters),
-        };
+        let description = Description::of(format!("union({})", joined(|d| &d.base)), joined(|d| &d.filters));
         let fields = (0..first.fields.len()).map(|c| {
             let nullable = inputs.iter().any(|i| self.nodes[*i].fields[c].is_nullable());
             first.fields[c].clone().with_nullable(nullable)
@@ -157,10 +154,8 @@ impl Dag {
                 let text = super::window_text(window);
                 let mut lineage = below.lineage.clone();
                 lineage.extend(crate::window_tvf::COLUMNS.map(str::to_owned));
-                let description = Description {
-                    base: format!("{window:?} of {} <- {}", below.lineage[*time], below.description.base),
-                    filters: below.description.filters.clone(),
-                };
+                let own = format!("{window:?} of {} <- {}", below.lineage[*time], below.description.base);
+                let description = Description::of(own, below.description.filters.clone());
                 let step = Step::Window { time: *time, window: *window };
                 let detail = format!("{text} on {}", below.lineage[*time]);
                 let node = node_of(rel, step, from, lineage, description, detail);
@@ -172,10 +167,8 @@ impl Dag {
                 let names: Vec<String> = keys.iter().map(|k| below.lineage[*k].clone()).collect();
                 let texts: Vec<String> = calls.iter().map(|c| call_text(c, &below.lineage)).collect();
                 let detail = format!("keys [{}], calls [{}]", names.join(", "), texts.join(", "));
-                let description = Description {
-                    base: format!("aggregate {detail} <- {}", below.description.base),
-                    filters: below.description.filters.clone(),
-                };
+                let own = format!("aggregate {detail} <- {}", below.description.base);
+                let description = Description::of(own, below.description.filters.clone());
                 let lineage = names.iter().chain(&texts).cloned().collect();
                 let step = Step::Aggregate { keys: keys.clone(), calls: calls.clone() };
                 let node = node_of(rel, step, from, lineage, description, detail);
@@ -198,10 +191,8 @@ impl Dag {
         let names: Vec<String> = keys.iter().map(|k| below.lineage[*k].clone()).collect();
         let texts: Vec<String> = calls.iter().map(|c| call_text(c, &below.lineage)).collect();
         let parts = format!("on {}, keys [{}], calls [{}]", below.lineage[*time], names.join(", "), texts.join(", "));
-        let description = Description {
-            base: format!("window aggregate {window:?} {parts} <- {}", below.description.base),
-            filters: below.description.filters.clone(),
-        };
+        let own = format!("window aggregate {window:?} {parts} <- {}", below.description.base);
+                let description = Description::of(own, below.description.filters.clone());
         let column = |o: &WindowOutput| match o {
             WindowOutput::Key(k) => names[*k].clone(),
             WindowOutput::Call(c) => texts[*c].clone(),
@@ -228,7 +219,7 @@ impl Dag {
             changelog: rel.changelog,
             event_time: rel.event_time,
             lineage,
-            description: Description { base: base.clone(), filters: String::new() },
+            description: Description::of(base.clone(), String::new()),
             detail: String::new(),
         };
         self.insert(base, node)
@@ -246,7 +237,8 @@ impl Dag {
         let all = [below.description.filters.clone(), filters.join(" AND ")];
         let all: Vec<String> = all.into_iter().filter(|f| !f.is_empty()).collect();
         let base = below.description.base.clone();
-        let description = Description { base, filters: all.join(" AND ") };
+        let own = format!("calc [{}] <- {base}", lineage.join(", "));
+        let description = Description { own, base, filters: all.join(" AND ") };
         let key = format!("calc {filter:?} {exprs:?} {:?} {from}", nullability(&rel.fields));
         let node = node_of(rel, Step::Calc { filter, exprs }, from, lineage, description, detail.join("; "));
         self.insert(key, node)

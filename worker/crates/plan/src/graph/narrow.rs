@@ -13,7 +13,7 @@ use weir_dataflow::{SourceNode, WatermarkSpec};
 use super::dag::{Dag, Step};
 use crate::PlanOptions;
 use crate::call::{Param, of_udf};
-use crate::catalog::{Origin, Table};
+use crate::catalog::{Origin, Table, Watermark};
 use crate::expression::compile;
 use crate::rel::{column, position, replaced};
 use crate::show::show;
@@ -61,25 +61,22 @@ fn source(dag: &mut Dag, i: usize, table: &Arc<Table>, options: &PlanOptions) ->
     }
     // Which rows pass decides on the watermark: with one, all rows are read.
     let filters = if watermark.is_some() { Vec::new() } else { shared_filters(dag, &readers, &narrow) };
-    let mut given: BTreeSet<Given> = BTreeSet::new();
-    for r in &readers {
-        if let Step::Calc { filter, exprs } = &dag.nodes[*r].step {
-            filter.iter().chain(exprs).for_each(|e| narrow.uses(e, &mut given));
+    let connector = table.source.as_ref().ok_or_else(|| format!("the table {} cannot be read", table.name))?;
+    let first = narrow.wanted(dag, &readers, &[], watermark);
+    let (mut factory, mut taken) = connector.scan(&Scan { columns: first.raw(&narrow), filters: filters.clone() });
+    let mut wanted = first;
+    // What the source compares by itself need not be read.
+    let done: Vec<Comparison> = filters.iter().zip(&taken).filter(|(_, t)| **t).map(|(f, _)| f.clone()).collect();
+    let without = narrow.wanted(dag, &readers, &done, watermark);
+    let mut filters = filters;
+    if without != wanted {
+        let (again, all) = connector.scan(&Scan { columns: without.raw(&narrow), filters: done.clone() });
+        if all.iter().all(|t| *t) {
+            (factory, taken, wanted, filters) = (again, all, without, done);
         }
     }
-    let mut visible = given.clone();
-    if let Some(mark) = watermark {
-        narrow.uses(&mark.expression, &mut visible);
-        visible.insert(narrow.given(mark.column));
-    }
-    // What the source itself gives: also what computed columns are computed from.
-    let mut raw: BTreeSet<ColumnPath> = BTreeSet::new();
-    for g in &visible {
-        narrow.raw(g, &mut raw);
-    }
-    let raw: Vec<ColumnPath> = raw.into_iter().collect();
-    let connector = table.source.as_ref().ok_or_else(|| format!("the table {} cannot be read", table.name))?;
-    let (factory, taken) = connector.scan(&Scan { columns: raw.clone(), filters: filters.clone() });
+    let visible = wanted.visible.clone();
+    let raw = wanted.raw(&narrow);
     let fields: Vec<Field> = raw.iter().map(|p| narrow.field(p)).collect();
     let schema = factory.schema();
     let fits = schema.fields().len() == fields.len()
@@ -111,11 +108,10 @@ fn source(dag: &mut Dag, i: usize, table: &Arc<Table>, options: &PlanOptions) ->
     };
     let detail = detail(table, &fields, &filters, &taken, watermark.map(|m| show(&m.expression, &names)));
     for r in &readers {
-        let lineage_filters = filters.clone();
         if let Step::Calc { filter, exprs } = &mut dag.nodes[*r].step {
             filter.retain(|e| {
                 let comparison = narrow.comparison(e);
-                !comparison.is_some_and(|c| lineage_filters.iter().zip(&taken).any(|(f, t)| *t && *f == c))
+                !comparison.is_some_and(|c| filters.iter().zip(&taken).any(|(f, t)| *t && *f == c))
             });
             for e in filter.iter_mut().chain(exprs) {
                 *e = narrow.moved(e, &visible);
@@ -183,6 +179,23 @@ fn shared_filters(dag: &Dag, readers: &[usize], narrow: &Narrow) -> Vec<Comparis
     shared.unwrap_or_default()
 }
 
+/// The columns that readers and the watermark see.
+#[derive(PartialEq)]
+struct Wanted {
+    visible: BTreeSet<Given>,
+}
+
+impl Wanted {
+    /// What the source itself gives: also what computed columns are computed from.
+    fn raw(&self, narrow: &Narrow) -> Vec<ColumnPath> {
+        let mut raw = BTreeSet::new();
+        for given in &self.visible {
+            narrow.raw(given, &mut raw);
+        }
+        raw.into_iter().collect()
+    }
+}
+
 struct Narrow<'a> {
     table: &'a Table,
     /// Whether computed columns are computed at the source, before the watermark.
@@ -190,6 +203,22 @@ struct Narrow<'a> {
 }
 
 impl Narrow<'_> {
+    /// What is used besides the filters that are `done`.
+    fn wanted(&self, dag: &Dag, readers: &[usize], done: &[Comparison], watermark: Option<&Watermark>) -> Wanted {
+        let mut visible = BTreeSet::new();
+        for r in readers {
+            if let Step::Calc { filter, exprs } = &dag.nodes[*r].step {
+                let left = filter.iter().filter(|e| self.comparison(e).is_none_or(|c| !done.contains(&c)));
+                left.chain(exprs).for_each(|e| self.uses(e, &mut visible));
+            }
+        }
+        if let Some(mark) = watermark {
+            self.uses(&mark.expression, &mut visible);
+            visible.insert(self.given(mark.column));
+        }
+        Wanted { visible }
+    }
+
     fn given(&self, column: usize) -> Given {
         match &self.table.columns[column].from {
             Origin::Physical(p) => Given::Path(ColumnPath { column: *p, field: None }),
