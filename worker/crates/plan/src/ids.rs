@@ -32,7 +32,9 @@ pub(crate) fn assign(descriptions: &[Description]) -> Vec<TransformId> {
     }
     let full: Vec<String> = descriptions
         .iter()
-        .map(|d| if counts[d.own.as_str()] > 1 { format!("{} where {}", d.own, d.filters) } else { d.own.clone() })
+        .map(|d| {
+            if counts[d.own.as_str()] > 1 { format!("{} where {}", d.own, d.filters) } else { d.own.clone() }
+        })
         .collect();
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     full.iter()

@@ -1,8 +1,8 @@
 //! The clauses of a query: what is supported is rewritten, the rest is refused where it stands.
 
 use datafusion_sql::sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier,
-    Spanned, TableFactor, TableWithJoins, Value,
+    Distinct, Expr, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, SetOperator,
+    SetQuantifier, Spanned, TableFactor, TableWithJoins, Value,
 };
 
 use crate::desugar::Desugar;
@@ -71,8 +71,11 @@ impl Desugar {
                         other => format!("{op} {other}"),
                     };
                     self.faults.push(
-                        Fault::new(Place::of(right.span()), format!("{what} before this query is not supported yet"))
-                            .hint("UNION ALL is"),
+                        Fault::new(
+                            Place::of(right.span()),
+                            format!("{what} before this query is not supported yet"),
+                        )
+                        .hint("UNION ALL is"),
                     );
                 }
                 self.set_expr(left);
@@ -172,7 +175,9 @@ impl Desugar {
             SelectItem::UnnamedExpr(e) => {
                 let (own, plain) = match e {
                     Expr::Identifier(name) => (name.value.clone(), true),
-                    Expr::CompoundIdentifier(parts) => (parts.last().map(|p| p.value.clone()).unwrap_or_default(), false),
+                    Expr::CompoundIdentifier(parts) => {
+                        (parts.last().map(|p| p.value.clone()).unwrap_or_default(), false)
+                    }
                     _ => {
                         names.unnamed += 1;
                         (format!("EXPR${}", names.unnamed - 1), false)
@@ -181,7 +186,8 @@ impl Desugar {
                 let name = names.free(&own);
                 self.expr(e);
                 if !plain || name != own {
-                    *item = SelectItem::ExprWithAlias { expr: e.clone(), alias: Ident::with_quote('`', name) };
+                    *item =
+                        SelectItem::ExprWithAlias { expr: e.clone(), alias: Ident::with_quote('`', name) };
                 }
             }
             SelectItem::ExprWithAlias { expr, alias } => {

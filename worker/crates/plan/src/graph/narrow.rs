@@ -59,14 +59,26 @@ fn source(dag: &mut Dag, i: usize, table: &Arc<Table>, options: &PlanOptions) ->
             }
         }
     }
+    let columns: Vec<Field> = table.columns.iter().map(|c| c.field.clone()).collect();
+    for r in &readers {
+        if let Step::Calc { filter, exprs } = &mut dag.nodes[*r].step {
+            let fixed = narrow.fixed(filter);
+            for e in exprs.iter_mut().filter(|_| !fixed.is_empty()) {
+                *e = known(e, &fixed, &columns);
+            }
+        }
+    }
     // Which rows pass decides on the watermark: with one, all rows are read.
     let filters = if watermark.is_some() { Vec::new() } else { shared_filters(dag, &readers, &narrow) };
-    let connector = table.source.as_ref().ok_or_else(|| format!("the table {} cannot be read", table.name))?;
+    let connector =
+        table.source.as_ref().ok_or_else(|| format!("the table {} cannot be read", table.name))?;
     let first = narrow.wanted(dag, &readers, &[], watermark);
-    let (mut factory, mut taken) = connector.scan(&Scan { columns: first.raw(&narrow), filters: filters.clone() });
+    let (mut factory, mut taken) =
+        connector.scan(&Scan { columns: first.raw(&narrow), filters: filters.clone() });
     let mut wanted = first;
     // What the source compares by itself need not be read.
-    let done: Vec<Comparison> = filters.iter().zip(&taken).filter(|(_, t)| **t).map(|(f, _)| f.clone()).collect();
+    let done: Vec<Comparison> =
+        filters.iter().zip(&taken).filter(|(_, t)| **t).map(|(f, _)| f.clone()).collect();
     let without = narrow.wanted(dag, &readers, &done, watermark);
     let mut filters = filters;
     if without != wanted {
@@ -82,7 +94,10 @@ fn source(dag: &mut Dag, i: usize, table: &Arc<Table>, options: &PlanOptions) ->
     let fits = schema.fields().len() == fields.len()
         && schema.fields().iter().zip(&fields).all(|(a, b)| a.data_type() == b.data_type());
     if !fits {
-        return Err(format!("the connector {} gives other columns than it was asked for: {schema:?}", table.connector));
+        return Err(format!(
+            "the connector {} gives other columns than it was asked for: {schema:?}",
+            table.connector
+        ));
     }
     let visible: Vec<Given> = visible.into_iter().collect();
     let out_fields: Vec<Field> = visible.iter().map(|g| narrow.given_field(g)).collect();
@@ -101,7 +116,11 @@ fn source(dag: &mut Dag, i: usize, table: &Arc<Table>, options: &PlanOptions) ->
     };
     let watermark_spec = match watermark {
         Some(mark) => Some(WatermarkSpec {
-            expression: compile(&narrow.moved(&mark.expression, &visible), &out_fields, show(&mark.expression, &names))?,
+            expression: compile(
+                &narrow.moved(&mark.expression, &visible),
+                &out_fields,
+                show(&mark.expression, &names),
+            )?,
             idle_timeout: options.idle_timeout,
         }),
         None => None,
@@ -118,17 +137,31 @@ fn source(dag: &mut Dag, i: usize, table: &Arc<Table>, options: &PlanOptions) ->
             }
         }
     }
+    let names: Vec<String> = visible.iter().map(|g| narrow.given_field(g).name().clone()).collect();
+    for r in &readers {
+        let node = &mut dag.nodes[*r];
+        if let Step::Calc { filter, exprs } = &node.step {
+            node.detail = super::dag::calc_text(filter, exprs, &names);
+        }
+    }
     let node = &mut dag.nodes[i];
     node.event_time = watermark.and_then(|m| visible.iter().position(|g| *g == narrow.given(m.column)));
-    node.lineage = visible.iter().map(|g| narrow.given_field(g).name().clone()).collect();
+    node.lineage = names;
     node.fields = out_fields;
     Ok(Planned { node: SourceNode { factory, calc, watermark: watermark_spec }, detail })
 }
 
-fn detail(table: &Table, fields: &[Field], filters: &[Comparison], taken: &[bool], watermark: Option<String>) -> String {
+fn detail(
+    table: &Table,
+    fields: &[Field],
+    filters: &[Comparison],
+    taken: &[bool],
+    watermark: Option<String>,
+) -> String {
     let columns: Vec<_> = fields.iter().map(|f| f.name().clone()).collect();
     let mut text = format!("connector {}, columns [{}]", table.connector, columns.join(", "));
-    let taken: Vec<String> = filters.iter().zip(taken).filter(|(_, t)| **t).map(|(f, _)| comparison_text(table, f)).collect();
+    let taken: Vec<String> =
+        filters.iter().zip(taken).filter(|(_, t)| **t).map(|(f, _)| comparison_text(table, f)).collect();
     if !taken.is_empty() {
         text.push_str(&format!(", where {}", taken.join(" AND ")));
     }
@@ -162,7 +195,10 @@ fn awaited(dag: &Dag, source: usize) -> bool {
     for i in 0..dag.nodes.len() {
         fed[i] |= dag.nodes[i].inputs.iter().any(|n| fed[*n]);
     }
-    dag.nodes.iter().zip(fed).any(|(n, fed)| fed && matches!(n.step, Step::Window { .. } | Step::WindowAggregate { .. }))
+    dag.nodes
+        .iter()
+        .zip(fed)
+        .any(|(n, fed)| fed && matches!(n.step, Step::Window { .. } | Step::WindowAggregate { .. }))
 }
 
 /// The comparisons that hold for what every reader wants.
@@ -204,7 +240,13 @@ struct Narrow<'a> {
 
 impl Narrow<'_> {
     /// What is used besides the filters that are `done`.
-    fn wanted(&self, dag: &Dag, readers: &[usize], done: &[Comparison], watermark: Option<&Watermark>) -> Wanted {
+    fn wanted(
+        &self,
+        dag: &Dag,
+        readers: &[usize],
+        done: &[Comparison],
+        watermark: Option<&Watermark>,
+    ) -> Wanted {
         let mut visible = BTreeSet::new();
         for r in readers {
             if let Step::Calc { filter, exprs } = &dag.nodes[*r].step {
@@ -257,7 +299,8 @@ impl Narrow<'_> {
     /// The path as an expression over the table's columns.
     fn path_expr(&self, path: &ColumnPath) -> Expr {
         // Only used through `moved`, which looks paths up: any expression of this path will do.
-        let physical = |c: &crate::catalog::TableColumn| matches!(c.from, Origin::Physical(p) if p == path.column);
+        let physical =
+            |c: &crate::catalog::TableColumn| matches!(c.from, Origin::Physical(p) if p == path.column);
         let i = self.table.columns.iter().position(physical).unwrap_or(0);
         match (path.field, self.table.physical.field(path.column).data_type()) {
             (Some(f), DataType::Struct(fields)) => crate::functions::field_of(column(i), fields[f].name()),
@@ -301,7 +344,11 @@ impl Narrow<'_> {
         match (path.field, column.data_type()) {
             (Some(f), DataType::Struct(fields)) => {
                 let nullable = column.is_nullable() || fields[f].is_nullable();
-                Field::new(format!("{}.{}", column.name(), fields[f].name()), fields[f].data_type().clone(), nullable)
+                Field::new(
+                    format!("{}.{}", column.name(), fields[f].name()),
+                    fields[f].data_type().clone(),
+                    nullable,
+                )
             }
             _ => column.clone(),
         }
@@ -332,6 +379,18 @@ impl Narrow<'_> {
         e.clone().transform_down(step).map_or_else(|_| e.clone(), |t| t.data)
     }
 
+    /// The integer columns that a filter lets through with one value only, and that value.
+    fn fixed(&self, filter: &[Expr]) -> Vec<(Expr, Expr)> {
+        let one = |e: &Expr| {
+            let comparison = self.comparison(e).filter(|c| c.op == CompareOp::Eq)?;
+            let Expr::BinaryExpr(BinaryExpr { left, right, .. }) = e else { return None };
+            let (path, value) = if integer(right).is_some() { (left, right) } else { (right, left) };
+            let literal = matches!(value.as_ref(), Expr::Literal(v, _) if v.data_type() == *self.field(&comparison.path).data_type());
+            literal.then(|| (path.as_ref().clone(), value.as_ref().clone()))
+        };
+        filter.iter().filter_map(one).collect()
+    }
+
     /// The comparison of an integer column with a literal that an expression is.
     fn comparison(&self, e: &Expr) -> Option<Comparison> {
         let Expr::BinaryExpr(BinaryExpr { left, op, right }) = e else { return None };
@@ -341,6 +400,21 @@ impl Narrow<'_> {
             _ => return None,
         };
         crate::types::is_integer(self.field(&path).data_type()).then_some(Comparison { path, op, value })
+    }
+}
+
+/// An expression in rows where some others have these values.
+fn known(e: &Expr, fixed: &[(Expr, Expr)], columns: &[Field]) -> Expr {
+    use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+    let step = |e: Expr| {
+        Ok(match fixed.iter().find(|(x, _)| *x == e) {
+            Some((_, value)) => Transformed::new(value.clone(), true, TreeNodeRecursion::Jump),
+            None => Transformed::no(e),
+        })
+    };
+    match e.clone().transform_down(step) {
+        Ok(t) if t.transformed => crate::lower::simplified(t.data, crate::rel::positional(columns)),
+        _ => e.clone(),
     }
 }
 
