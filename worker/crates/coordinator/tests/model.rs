@@ -67,7 +67,8 @@ fn two_coordinators_that_crash_and_collect_garbage() {
 
 #[test]
 fn two_subtasks_with_failures() {
-    let setup = Setup { unclear: 0, crashes: 0, starts: 1, failures: 1, timers: 2, repeats: 1, ..Setup::model(2) };
+    let setup =
+        Setup { unclear: 0, crashes: 0, starts: 1, failures: 1, timers: 2, repeats: 1, ..Setup::model(2) };
     explore("failures", setup);
 }
 
@@ -85,7 +86,9 @@ fn catches(mutant: Mutant, setup: Setup) {
 #[test]
 fn mutants_of_the_journal_are_caught() {
     let bounds = || Setup { crashes: 0, ..Setup::model(1) };
-    for mutant in [Mutant::RestoreReadAgain, Mutant::AppendAtNewEnd, Mutant::ClaimMovesOn, Mutant::UnknownIsFailure] {
+    for mutant in
+        [Mutant::RestoreReadAgain, Mutant::AppendAtNewEnd, Mutant::ClaimMovesOn, Mutant::UnknownIsFailure]
+    {
         catches(mutant, bounds());
     }
 }
@@ -98,7 +101,8 @@ fn a_zombie_that_does_not_look_at_the_boundary_is_caught() {
 #[test]
 fn mutants_of_checkpoints_are_caught() {
     catches(Mutant::CommitBeforeRecord, Setup { crashes: 0, unclear: 0, ..Setup::model(1) });
-    let again = Setup { crashes: 0, unclear: 0, starts: 1, failures: 1, repeats: 1, timers: 3, ..Setup::model(1) };
+    let again =
+        Setup { crashes: 0, unclear: 0, starts: 1, failures: 1, repeats: 1, timers: 3, ..Setup::model(1) };
     catches(Mutant::OldAckAccepted, again);
     let split = Setup { splits: 2, crashes: 1, unclear: 0, timers: 2, rows: 2, ..Setup::model(1) };
     catches(Mutant::QuietSplitLeftOut, split);

@@ -133,7 +133,8 @@ impl<H: Hasher> std::fmt::Write for Feed<'_, H> {
 impl std::fmt::Debug for World {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { now, store, processes, late, left, ghost, .. } = self;
-        write!(f, "{now:?} {store:?} {processes:?} {late:?} {left:?} {:?}", ghost.violation)
+        let all = (now, store, processes, late, left, &ghost.violation);
+        std::fmt::Debug::fmt(&all, f)
     }
 }
 

@@ -11,7 +11,12 @@ fn number(name: &str) -> Option<u64> {
 #[test]
 fn every_seed_keeps_all_invariants_and_finishes_exactly_once() {
     if let Some(seed) = number("WEIR_SEED") {
-        let outcome = run(seed, Setup::simulation(), |step, choice, _| println!("{step:6} {choice:?}"));
+        let mut last = String::new();
+        let outcome = run(seed, Setup::simulation(), |step, choice, world| {
+            println!("{step:6} {choice:?}");
+            last = format!("{world:#?}");
+        });
+        println!("before the last step: {last}");
         println!("{outcome:?}");
         assert_eq!(outcome.violation, None);
         return;

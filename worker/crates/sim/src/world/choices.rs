@@ -185,16 +185,19 @@ impl World {
 
     fn lose_worker(&mut self, p: usize, w: usize) {
         self.left.failures -= 1;
+        let old = self.processes[p].workers[w].id;
+        self.tell(p, Event::WorkerLost { worker: old, failure: failure("lost on purpose") });
+        self.replace_worker(p, w);
+    }
+
+    /// Another worker comes in the place of one that is gone, whose messages do not come any more.
+    pub(super) fn replace_worker(&mut self, p: usize, w: usize) {
         let process = &mut self.processes[p];
         let old = process.workers[w].id;
         let id = WorkerId(process.worker_ids().last().map_or(0, |last| last.0) + 1);
         process.workers[w] = Worker::new(id, w as u32, process.workers.len());
-        // Messages of a lost worker do not come any more.
         process.repeats.retain(|(worker, ..)| *worker != old);
-        self.tell(p, Event::WorkerLost { worker: old, failure: failure("lost on purpose") });
-        if p < self.processes.len() {
-            self.tell(p, Event::WorkerRegistered { worker: id, slots: 1, name: format!("w{}", id.0) });
-        }
+        self.tell(p, Event::WorkerRegistered { worker: id, slots: 1, name: format!("w{}", id.0) });
     }
 
     /// Lets happen at once what is of no interest by itself, where fewer orders are wanted.

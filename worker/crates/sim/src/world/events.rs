@@ -33,6 +33,11 @@ impl World {
                     to.inbox.push_back((stamp, message.into_inner()));
                 }
             }
+            Action::GiveUp { worker } => {
+                if let Some(w) = self.processes[p].workers.iter().position(|w| w.id == worker) {
+                    self.replace_worker(p, w);
+                }
+            }
             Action::LoadManifest { id, manifest } => {
                 let result = match self.store.manifests.get(&manifest.key) {
                     Some(found) => {
