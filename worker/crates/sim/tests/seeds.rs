@@ -43,6 +43,19 @@ fn one_seed_gives_one_run() {
     assert_ne!(run(0, Setup::simulation(), |_, _, _| ()).trace, other, "seeds differ");
 }
 
+/// The invariant that a mutant breaks first, or one of them.
+fn breaks(mutant: Mutant) -> &'static [&'static str] {
+    match mutant {
+        Mutant::NoBoundaryCheck => &["J7"],
+        Mutant::RestoreReadAgain | Mutant::ClaimMovesOn => &["J5"],
+        Mutant::AppendAtNewEnd => &["J2", "J4"],
+        Mutant::UnknownIsFailure => &["K4", "a claim was refused"],
+        Mutant::CommitBeforeRecord => &["S3"],
+        Mutant::OldAckAccepted => &["K1"],
+        Mutant::QuietSplitLeftOut => &["K2"],
+    }
+}
+
 #[test]
 fn every_mutant_is_caught_by_some_seed() {
     for mutant in Mutant::ALL {
@@ -50,5 +63,6 @@ fn every_mutant_is_caught_by_some_seed() {
         let caught = (0..2_000).find_map(|seed| Some((seed, run(seed, setup(), |_, _, _| ()).violation?)));
         let (seed, (step, what)) = caught.unwrap_or_else(|| panic!("{mutant:?} was not caught"));
         println!("{mutant:?}: seed {seed}, step {step}: {what}");
+        assert!(breaks(mutant).iter().any(|name| what.starts_with(name)), "{mutant:?} broke {what}");
     }
 }
