@@ -94,11 +94,6 @@ fn mutants_of_the_journal_are_caught() {
 }
 
 #[test]
-fn a_zombie_that_does_not_look_at_the_boundary_is_caught() {
-    catches(Mutant::NoBoundaryCheck, Setup { crashes: 0, unclear: 0, timers: 3, rows: 2, ..Setup::model(1) });
-}
-
-#[test]
 fn mutants_of_checkpoints_are_caught() {
     catches(Mutant::CommitBeforeRecord, Setup { crashes: 0, unclear: 0, ..Setup::model(1) });
     let again =

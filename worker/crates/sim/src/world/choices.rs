@@ -42,6 +42,9 @@ impl World {
                 all.push(Choice::Late { p });
             }
         }
+        if process.unread_claim.is_some() {
+            all.push(Choice::Store { p });
+        }
         if process.manifest.is_some() {
             all.push(Choice::Manifest { p, ok: true });
             if self.left.failures > 0 {
@@ -160,15 +163,19 @@ impl World {
 
     fn start(&mut self) {
         self.left.starts = self.left.starts.saturating_sub(u32::from(self.left.starts != u32::MAX));
+        self.started += 1;
         let claim = self.new_claim();
         let workers = self.setup.workers;
         let ids = 1..=workers as u64;
         self.processes.push(Process {
+            number: self.started,
+            nonces: 0,
             paused: false,
             state: State::new(self.setup.options.clone()),
             claim: Some(claim),
             append: None,
             blind_claim: None,
+            unread_claim: None,
             view: weir_checkpoint::View::default(),
             manifest: None,
             timer: None,
