@@ -219,6 +219,10 @@ impl World {
             self.manifest(p, true);
             return true;
         }
+        if !self.setup.collect && self.processes[p].sweep.is_some() {
+            self.sweep(p);
+            return true;
+        }
         for w in 0..self.processes[p].workers.len() {
             let worker = &self.processes[p].workers[w];
             let open = (0..self.processes[p].workers.len()).find(|from| worker.open(*from));
