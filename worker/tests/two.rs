@@ -6,7 +6,7 @@ mod support;
 
 use serde_json::json;
 use support::nexmark::{BIDS, EVENTS, tables};
-use support::place::{DONE, FENCED, Place, Running, Signal};
+use support::place::{DONE, FENCED, Place, Running};
 use support::rows::{Rows, differences, read, row, rows};
 use support::{LONG, until};
 
@@ -67,11 +67,11 @@ fn one_that_slept_while_another_runs_is_harmless() {
     let place = place();
     let mut first = place.start(OFTEN);
     records(&place, &mut first, 0, 5);
-    first.signal(Signal::SIGSTOP);
+    first.signal("STOP");
     let from = place.newest_slot();
     let mut second = place.start(OFTEN);
     records(&place, &mut second, from, 5);
-    first.signal(Signal::SIGCONT);
+    first.signal("CONT");
     assert_fenced(&mut first);
     assert_eq!(second.wait(LONG), DONE, "{}", second.log());
     check(&place);
@@ -84,13 +84,13 @@ fn one_that_slept_until_all_was_over_and_collected_is_harmless() {
     let set = &["checkpoint.interval=5ms", "checkpoint.retain=1", "checkpoint.expiration=1s"];
     let mut first = place.start(set);
     records(&place, &mut first, 0, 5);
-    first.signal(Signal::SIGSTOP);
+    first.signal("STOP");
     let slept_at = place.newest_slot();
     place.finish(set);
     let journal = place.journal();
     eprintln!("slept at slot {slept_at}, boundary {}, newest {}", journal.boundary(), place.newest_slot());
     check(&place);
-    first.signal(Signal::SIGCONT);
+    first.signal("CONT");
     assert_fenced(&mut first);
     check(&place);
 }

@@ -75,7 +75,7 @@ pub(crate) fn fold(folder: &Path) -> (Rows, usize) {
 /// The first differences, in words; nothing if there is none.
 pub(crate) fn differences(found: &Rows, expected: &Rows) -> Option<String> {
     let all: BTreeSet<_> = found.keys().chain(expected.keys()).collect();
-    let count = |rows: &Rows, row| rows.get(row).copied().unwrap_or(0);
+    let count = |rows: &Rows, row: &String| rows.get(row).copied().unwrap_or(0);
     let different: Vec<_> = all.into_iter().filter(|r| count(found, r) != count(expected, r)).collect();
     if different.is_empty() {
         return None;
