@@ -445,7 +445,8 @@ impl Desugar {
 
 fn call_of(name: &str, args: Vec<Expr>) -> Expr {
     Expr::Function(ast::Function {
-        name: ObjectName::from(vec![Ident::new(name)]),
+        // Quoted, so that its letters are kept.
+        name: ObjectName::from(vec![Ident::with_quote('`', name)]),
         uses_odbc_syntax: false,
         parameters: FunctionArguments::None,
         args: FunctionArguments::List(FunctionArgumentList {

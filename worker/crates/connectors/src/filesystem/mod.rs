@@ -137,12 +137,16 @@ fn place(options: &FileOptions, reader: &mut OptionReader<'_>) -> Option<Place> 
             reader.problem(Some(key), format!("option '{key}' is for paths on S3, but 'path' is '{text}'"));
         }
         let path = Path::new(text.strip_prefix("file://").unwrap_or(text));
-        if path.is_absolute() && !path.components().any(|c| c == std::path::Component::ParentDir) {
-            return Some(Place::Local(path.to_owned()));
+        // A relative path is below the folder that the process was started in.
+        let whole = !text.starts_with("file://") || path.is_absolute();
+        if whole && !path.components().any(|c| c == std::path::Component::ParentDir) {
+            if let Ok(path) = std::path::absolute(path) {
+                return Some(Place::Local(path));
+            }
         }
     }
     let message = format!(
-        "option 'path': '{text}' is not allowed: write '/absolute', 'file:///absolute' or 's3://bucket/prefix', without '..'"
+        "option 'path': '{text}' is not allowed: write a path, 'file:///absolute' or 's3://bucket/prefix', without '..'"
     );
     reader.problem(Some("path"), message);
     None
