@@ -219,12 +219,15 @@ impl<F: Send + 'static> FileSink<F> {
 
     /// The rows as the files hold them.
     fn rows(&self, chunk: &Chunk) -> Result<RecordBatch, Failure> {
-        if self.options.files.changelog_column.is_none() {
-            return Ok(chunk.rows.clone());
-        }
-        let kinds: StringViewArray = (0..chunk.len()).map(|row| Some(chunk.kind(row).short())).collect();
-        let columns =
-            std::iter::once(Arc::new(kinds) as _).chain(chunk.rows.columns().iter().cloned()).collect();
+        // Columns are handed over by position; their names are the table's.
+        let columns = chunk.rows.columns().iter().cloned();
+        let columns = match self.options.files.changelog_column {
+            None => columns.collect(),
+            Some(_) => {
+                let kinds: StringViewArray = (0..chunk.len()).map(|row| Some(chunk.kind(row).short())).collect();
+                std::iter::once(Arc::new(kinds) as _).chain(columns).collect()
+            }
+        };
         RecordBatch::try_new(self.schema.clone(), columns)
             .map_err(|e| Failure::new(FailureKind::Bug, format!("rows of the file sink: {e}")))
     }
