@@ -38,7 +38,7 @@ impl Model for Bounded {
 }
 
 /// Bounds that give more states than this are cut here, shortest runs first; the figures printed say so.
-const AT_MOST: usize = 800_000;
+const AT_MOST: usize = 300_000;
 
 /// Explores everything within the bounds.
 fn explore(name: &str, setup: Setup) {

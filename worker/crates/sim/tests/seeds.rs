@@ -60,7 +60,7 @@ fn breaks(mutant: Mutant) -> &'static [&'static str] {
 fn every_mutant_is_caught_by_some_seed() {
     for mutant in Mutant::ALL {
         let setup = || Setup { mutant: Some(mutant), ..Setup::simulation() };
-        let caught = (0..2_000).find_map(|seed| Some((seed, run(seed, setup(), |_, _, _| ()).violation?)));
+        let caught = (0..10_000).find_map(|seed| Some((seed, run(seed, setup(), |_, _, _| ()).violation?)));
         let (seed, (step, what)) = caught.unwrap_or_else(|| panic!("{mutant:?} was not caught"));
         println!("{mutant:?}: seed {seed}, step {step}: {what}");
         assert!(breaks(mutant).iter().any(|name| what.starts_with(name)), "{mutant:?} broke {what}");
