@@ -22,7 +22,8 @@ fn files(folder: &str, ending: &str, header: &str, rows: i64, line: impl Fn(i64)
     (0..FILES).map(file).collect()
 }
 
-const NAMES: [Option<&str>; 6] = [Some("Ada"), Some("Grace, H."), Some("O\"Brien"), Some("zoë"), None, Some("  x ")];
+const NAMES: [Option<&str>; 6] =
+    [Some("Ada"), Some("Grace, H."), Some("O\"Brien"), Some("zoë"), None, Some("  x ")];
 
 fn name(id: i64) -> Option<&'static str> {
     NAMES[(id % NAMES.len() as i64) as usize]
@@ -82,7 +83,9 @@ pub(crate) fn union() -> Golden {
     inputs.extend(files("refunds", "json", "", refunds, |id| {
         json!({"id": id, "order": {"id": id * 3, "cents": amount(id)}, "why": "broken"}).to_string()
     }));
-    let movement = |id: i64, what: &str, cents: i64| row([("id", json!(id)), ("what", json!(what)), ("cents", json!(cents))]);
+    let movement = |id: i64, what: &str, cents: i64| {
+        row([("id", json!(id)), ("what", json!(what)), ("cents", json!(cents))])
+    };
     let expected = (0..orders).filter(|id| amount(*id) >= 1000).map(|id| movement(id, "order", amount(id)));
     let expected = expected.chain((0..refunds).map(|id| movement(id * 3, "refund: broken", -amount(id))));
     let sql = "CREATE TABLE orders (id BIGINT, amount BIGINT)

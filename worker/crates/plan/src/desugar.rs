@@ -315,7 +315,8 @@ impl Desugar {
             match arg {
                 FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => plain.push(e),
                 _ => {
-                    return self.lost(Fault::new(place, format!("{name} does not take named arguments or *")));
+                    return self
+                        .lost(Fault::new(place, format!("{name} does not take named arguments or *")));
                 }
             }
         }
