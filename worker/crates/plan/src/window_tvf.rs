@@ -110,7 +110,9 @@ fn table(e: &Expr, place: Place) -> Result<Ident, Fault> {
             })
             .collect(),
         Expr::Subquery(_) => {
-            return Err(Fault::new(place, "a window over a query is not supported yet").hint("make it a view"));
+            return Err(
+                Fault::new(place, "a window over a query is not supported yet").hint("make it a view")
+            );
         }
         _ => Vec::new(),
     };
