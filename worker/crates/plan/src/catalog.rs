@@ -118,7 +118,8 @@ fn columns(def: &TableDef, faults: &mut Vec<Fault>) -> Vec<TableColumn> {
                 next += 1;
                 (Origin::Physical(next - 1), None)
             }
-            ColumnKind::Computed(e) => match expression(e.clone(), &visible, Place::of(c.name.span)) {
+            ColumnKind::Computed(e) => match expression(e.as_ref().clone(), &visible, Place::of(c.name.span))
+            {
                 Ok(e) => {
                     let t = typed(&e, &visible).unwrap_or((DataType::Null, true));
                     (Origin::Computed(e), Some(t))

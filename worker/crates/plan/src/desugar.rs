@@ -558,7 +558,7 @@ fn number(text: &str) -> Result<ScalarValue, String> {
 
 fn hex(text: &str) -> Result<ScalarValue, String> {
     let bad = || format!("x'{text}' is not hexadecimal");
-    if text.len() % 2 != 0 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+    if !text.len().is_multiple_of(2) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err(bad());
     }
     let bytes =

@@ -149,8 +149,26 @@ impl StatementSet {
     }
 }
 
+/// Operators nest as deep as there are of them; what plans them is recursive.
+const MAX_OPERATORS: usize = 1_000;
+
+fn is_operator(token: &Token) -> bool {
+    match token {
+        Token::Word(w) => {
+            matches!(w.keyword, Keyword::AND | Keyword::OR | Keyword::NOT | Keyword::CASE | Keyword::UNION)
+        }
+        Token::Plus | Token::Minus | Token::Mul | Token::Div | Token::Mod | Token::StringConcat => true,
+        Token::Eq | Token::Neq | Token::Lt | Token::LtEq | Token::Gt | Token::GtEq => true,
+        _ => false,
+    }
+}
+
 fn statement(piece: Piece) -> Result<Statement, Fault> {
     let first = Place::of(piece[0].span);
+    if let Some(token) = piece.iter().filter(|t| is_operator(&t.token)).nth(MAX_OPERATORS) {
+        let message = format!("the statement has more than {MAX_OPERATORS} operators");
+        return Err(Fault::new(token.span, message).hint("use IN for long lists of values"));
+    }
     let end = piece.last().map_or(first, |t| Place::of(t.span));
     let second = piece.get(1).map(|t| t.token.to_string().to_uppercase()).unwrap_or_default();
     let head = piece[0].token.to_string().to_uppercase();

@@ -30,7 +30,7 @@ pub(crate) struct ColumnDef {
 /// Where a column's values come from.
 pub(crate) enum ColumnKind {
     Physical(Field),
-    Computed(Expr),
+    Computed(Box<Expr>),
 }
 
 /// `WATERMARK FOR column AS expression`.
@@ -125,7 +125,7 @@ fn column(p: &mut Parser, table: &mut TableDef, end: Place) -> Result<(), Fault>
     if p.parse_keyword(Keyword::AS) {
         let expression = p.parse_expr().map_err(|e| parser_fault(&e, end))?;
         comment(p, end)?;
-        table.columns.push(ColumnDef { name: column, kind: ColumnKind::Computed(expression) });
+        table.columns.push(ColumnDef { name: column, kind: ColumnKind::Computed(Box::new(expression)) });
         return Ok(());
     }
     let declared = parse_type(p)?;

@@ -16,10 +16,10 @@ fn ddl() -> String {
 fn planned(sql: &str) -> Planned {
     let sql = ddl() + sql;
     let options = PlanOptions { parallelism: 2, ..PlanOptions::default() };
-    plan(&sql, &options).unwrap_or_else(|problems| {
-        let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        panic!("{}", all.join("\n"))
-    })
+    let shown = |problems: Vec<weir_plan::Problem>| {
+        problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    plan(&sql, &options).map_err(shown).expect("a job that can be planned")
 }
 
 /// `WEIR_BLESS=1` writes the expected files anew; the difference is then for a person to judge.

@@ -65,9 +65,7 @@ pub(crate) fn datetime_literal(type_name: &str, text: &str) -> Option<Result<Sca
             .and_then(|c| i32::try_from(c.days()).ok())
             .map_or_else(|| bad("2020-01-31"), |days| Ok(ScalarValue::Date32(Some(days)))),
         "TIME" => match read_time(text) {
-            Some((h, m, s, nanos)) if nanos == 0 => {
-                Ok(ScalarValue::Time32Second(Some((h * 3_600 + m * 60 + s) as i32)))
-            }
+            Some((h, m, s, 0)) => Ok(ScalarValue::Time32Second(Some((h * 3_600 + m * 60 + s) as i32))),
             Some((h, m, s, nanos)) => Ok(ScalarValue::Time32Millisecond(Some(
                 ((h * 3_600 + m * 60 + s) * 1_000 + nanos / 1_000_000) as i32,
             ))),
