@@ -22,6 +22,8 @@ pub(crate) enum Given {
     Advance(Advance),
     /// The source came to its end; said once.
     Exhausted,
+    /// There is more to ask for.
+    Again,
     /// Nothing now.
     Nothing,
 }
@@ -36,6 +38,8 @@ pub(crate) struct SourceHead {
     active: Vec<Option<Timestamp>>,
     admitted: bool,
     exhausted: bool,
+    /// What the source gave after it had said what it reads.
+    held: Option<Poll>,
     /// Changes of event time that wait to be told.
     changes: VecDeque<Advance>,
 }
@@ -56,6 +60,7 @@ impl SourceHead {
             active: Vec::new(),
             admitted: false,
             exhausted: false,
+            held: None,
             changes: VecDeque::new(),
         }
     }
@@ -83,7 +88,11 @@ impl SourceHead {
         if !self.admitted || self.exhausted {
             return Ok(Given::Nothing);
         }
-        match self.source.poll_batch()? {
+        let poll = match self.held.take() {
+            Some(poll) => poll,
+            None => self.source.poll_batch()?,
+        };
+        match poll {
             Poll::Batch { split, rows } => {
                 let read = rows.num_rows() as u64;
                 let mut chunk = Chunk::inserts(rows);
@@ -94,8 +103,16 @@ impl SourceHead {
                 Ok(Given::Rows { chunk, read, advance })
             }
             Poll::Reading(splits) => {
+                let next = self.source.poll_batch()?;
+                if matches!(next, Poll::Exhausted) {
+                    // The end, not idleness: told as idle, this subtask's share of what is still in
+                    // windows further on would come too late for the windows after those.
+                    self.exhausted = true;
+                    return Ok(Given::Exhausted);
+                }
+                self.held = Some(next);
                 self.reading(&splits, now);
-                Ok(self.changes.pop_front().map_or(Given::Nothing, Given::Advance))
+                Ok(self.changes.pop_front().map_or(Given::Again, Given::Advance))
             }
             Poll::Exhausted => {
                 self.exhausted = true;
