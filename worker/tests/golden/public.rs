@@ -86,7 +86,7 @@ pub(crate) fn flights() -> Golden {
     });
     let expected = rows(expected);
     let sql = "CREATE TABLE flights (`date` STRING, delay BIGINT, distance BIGINT, origin STRING, destination STRING,
-  ts AS TO_TIMESTAMP(`date`, 'yyyy/MM/dd HH:mm'), WATERMARK FOR ts AS ts - INTERVAL '1' HOUR)
+  ts AS TO_TIMESTAMP(REPLACE(`date`, '/', '-') || ':00'), WATERMARK FOR ts AS ts - INTERVAL '1' HOUR)
 WITH ('connector' = 'filesystem', 'path' = '{in}/flights', 'format' = 'json');
 CREATE TABLE days (s TIMESTAMP(3), origin STRING, n BIGINT, average BIGINT, delay BIGINT, furthest BIGINT)
 WITH ('connector' = 'filesystem', 'path' = '{out}/days', 'format' = 'json');
