@@ -48,7 +48,10 @@ impl Golden {
     }
 
     fn place(&self) -> Place {
-        Place::new(self.name, &self.sql, &self.inputs)
+        let mut place = Place::new(self.name, &self.sql, &self.inputs);
+        // Small queues: sources do not read all there is before the first barrier is through.
+        place.set.push("state.memoryLimit=16Mi".to_owned());
+        place
     }
 
     /// Compares all tables.
@@ -93,7 +96,7 @@ impl Golden {
         self.check_exactly(&place);
         let counters = place.journal().counters();
         eprintln!("{}: {} checkpoints", self.name, counters.completed);
-        assert!(counters.completed >= 5, "{}: only {} checkpoints", self.name, counters.completed);
+        assert!(counters.completed >= 3, "{}: only {} checkpoints", self.name, counters.completed);
     }
 
     /// Killed at random moments, and run again until it is done. If it is done before there were
@@ -110,7 +113,8 @@ impl Golden {
     fn killed_and(&self, set: &str, compare: fn(&Rows, &Rows) -> Option<String>) {
         let seed = seed();
         eprintln!("{}: WEIR_SEED={seed}", self.name);
-        let longest = self.straight();
+        // Most lives end before the job does.
+        let longest = self.straight() / 2;
         let mut random = Rng::new(seed);
         let (mut kills, mut rounds, mut restores) = (0, 0, 0);
         while kills < KILLS {
