@@ -32,7 +32,8 @@ const BIDS: &str = "CREATE TABLE nexmark (
 CREATE VIEW bid AS SELECT bid.auction AS auction, bid.bidder AS bidder, bid.price AS price, bid.`dateTime` AS `dateTime`
   FROM nexmark WHERE event_type = 2;\n";
 
-const KEYS: &str = "CREATE TABLE keys (k BIGINT NOT NULL, ts TIMESTAMP(3) NOT NULL, WATERMARK FOR ts AS ts) WITH (
+const KEYS: &str =
+    "CREATE TABLE keys (k BIGINT NOT NULL, ts TIMESTAMP(3) NOT NULL, WATERMARK FOR ts AS ts) WITH (
   'connector' = 'datagen', 'rows-per-second' = '0', 'number-of-rows' = 'ROWS',
   'fields.k.kind' = 'random', 'fields.k.min' = '0', 'fields.k.max' = 'KEYS',
   'fields.ts.kind' = 'sequence', 'fields.ts.start' = '0', 'fields.ts.end' = '100000000000');\n";
@@ -50,15 +51,29 @@ fn cases() -> Vec<Case> {
         }
     };
     let four = "auction BIGINT, bidder BIGINT, price BIGINT, `dateTime` TIMESTAMP(3)";
-    add("q0", 50_000_000, BIDS.to_owned() + &sink(four, "SELECT auction, bidder, price, `dateTime` FROM bid"));
+    add(
+        "q0",
+        50_000_000,
+        BIDS.to_owned() + &sink(four, "SELECT auction, bidder, price, `dateTime` FROM bid"),
+    );
     let q1 = "auction BIGINT, bidder BIGINT, price DECIMAL(23, 3), `dateTime` TIMESTAMP(3)";
-    add("q1", 50_000_000, BIDS.to_owned() + &sink(q1, "SELECT auction, bidder, 0.908 * price, `dateTime` FROM bid"));
+    add(
+        "q1",
+        50_000_000,
+        BIDS.to_owned() + &sink(q1, "SELECT auction, bidder, 0.908 * price, `dateTime` FROM bid"),
+    );
     add(
         "q2",
         50_000_000,
-        BIDS.to_owned() + &sink("auction BIGINT, price BIGINT", "SELECT auction, price FROM bid WHERE MOD(auction, 123) = 0"),
+        BIDS.to_owned()
+            + &sink(
+                "auction BIGINT, price BIGINT",
+                "SELECT auction, price FROM bid WHERE MOD(auction, 123) = 0",
+            ),
     );
-    for (label, keys, rows) in [("1k", 1_000_u64, 50_000_000_u64), ("1M", 1_000_000, 50_000_000), ("10M", 10_000_000, 50_000_000)] {
+    for (label, keys, rows) in
+        [("1k", 1_000_u64, 50_000_000_u64), ("1M", 1_000_000, 50_000_000), ("10M", 10_000_000, 50_000_000)]
+    {
         let source = KEYS.replace("KEYS", &(keys - 1).to_string());
         let count = sink("k BIGINT, n BIGINT", "SELECT k, COUNT(*) FROM keys GROUP BY k");
         add(&format!("count-{label}"), rows, source.clone() + &count);
@@ -73,7 +88,10 @@ fn cases() -> Vec<Case> {
 
 fn children_cpu() -> f64 {
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("the system counts");
-    [usage.user_time(), usage.system_time()].iter().map(|t| t.tv_sec() as f64 + t.tv_usec() as f64 / 1e6).sum()
+    [usage.user_time(), usage.system_time()]
+        .iter()
+        .map(|t| t.tv_sec() as f64 + t.tv_usec() as f64 / 1e6)
+        .sum()
 }
 
 /// Highest resident memory so far in MiB.
@@ -151,6 +169,9 @@ fn main() {
             );
         }
         let ratio = median(without.iter().zip(&every_second).map(|(a, b)| a.wall / b.wall).collect());
-        println!("{}", json!({ "case": case.name, "rate_with_checkpoints_to_without": (ratio * 1e3).round() / 1e3 }));
+        println!(
+            "{}",
+            json!({ "case": case.name, "rate_with_checkpoints_to_without": (ratio * 1e3).round() / 1e3 })
+        );
     }
 }

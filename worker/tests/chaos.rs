@@ -46,7 +46,12 @@ fn expected(events: u64) -> Rows {
         }
     }
     rows(groups.iter().map(|((start, auction), (n, total))| {
-        row([("s", json!(format(*start))), ("auction", json!(auction)), ("n", json!(n)), ("total", json!(total))])
+        row([
+            ("s", json!(format(*start))),
+            ("auction", json!(auction)),
+            ("n", json!(n)),
+            ("total", json!(total)),
+        ])
     }))
 }
 
@@ -68,7 +73,12 @@ fn first_life(place: &Place) -> Duration {
 
 /// Kills the job so many times, and lets it end. If it ends by itself before that, the same job
 /// begins anew in another place.
-fn torment(store: &str, kills: u64, place: impl Fn(&str, u32) -> Place, journal: impl Fn(&Place, u32) -> View) {
+fn torment(
+    store: &str,
+    kills: u64,
+    place: impl Fn(&str, u32) -> Place,
+    journal: impl Fn(&Place, u32) -> View,
+) {
     let seed = seed();
     let begin = Instant::now();
     let events = kills * EVENTS_PER_KILL + 5_000;

@@ -73,7 +73,8 @@ impl SmallDisk {
     /// `None` where mounting is not allowed.
     fn new(folder: PathBuf) -> Option<Self> {
         fs::create_dir_all(&folder).unwrap();
-        let done = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&folder).output();
+        let done =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&folder).output();
         done.is_ok_and(|d| d.status.success()).then_some(Self(folder))
     }
 
@@ -107,7 +108,8 @@ fn a_store_that_is_away_for_a_while_loses_nothing() {
     let mut server = S3Server::start();
     let mut place = place(8_000);
     place.store_in(&server, "faults");
-    let set = ["restart.strategy=ExponentialDelay", "restart.initialDelay=100ms", "checkpoint.interval=100ms"];
+    let set =
+        ["restart.strategy=ExponentialDelay", "restart.initialDelay=100ms", "checkpoint.interval=100ms"];
     let mut run = place.start(&set);
     let first = |place: &Place| !read(&place.out("bids")).is_empty();
     assert!(until(LONG, || first(&place) || run.exited().is_some()), "no output: {}", run.log());

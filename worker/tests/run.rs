@@ -30,7 +30,8 @@ fn bids_to_files(folder: &Path, parallelism: u32) -> Job {
         ]
         .into(),
     );
-    let schema = Schema::new(vec![Field::new("event_type", DataType::Int32, true), Field::new("bid", bid, true)]);
+    let schema =
+        Schema::new(vec![Field::new("event_type", DataType::Int32, true), Field::new("bid", bid, true)]);
     let nexmark = table("nexmark", schema, &[("events.num", &EVENTS.to_string())]);
     let source = connector("nexmark").unwrap().source.unwrap()(&nexmark).unwrap_or_else(|e| panic!("{e:?}"));
     let columns = (0..3).map(|f| ColumnPath { column: 1, field: Some(f) }).collect();
@@ -60,7 +61,8 @@ fn bids_to_files(folder: &Path, parallelism: u32) -> Job {
         input: 0,
         partitioning: Partitioning::Hash { columns: vec![0] },
     };
-    let graph = JobGraph { vertices: vec![vertex(1, true, false), vertex(2, false, true)], edges: vec![edge] };
+    let graph =
+        JobGraph { vertices: vec![vertex(1, true, false), vertex(2, false, true)], edges: vec![edge] };
     assert_eq!(graph.check(), Ok(()));
     let source = SourceNode { factory, calc: None, watermark: None };
     Job {

@@ -22,7 +22,8 @@ INSERT INTO prices SELECT bidder, price FROM bid;";
 }
 
 fn check(place: &Place) {
-    let expected: Rows = rows(BIDS.iter().map(|b| row([("bidder", json!(b.bidder)), ("price", json!(b.price))])));
+    let expected: Rows =
+        rows(BIDS.iter().map(|b| row([("bidder", json!(b.bidder)), ("price", json!(b.price))])));
     if let Some(differences) = differences(&read(&place.out("prices")), &expected) {
         panic!("{differences}");
     }

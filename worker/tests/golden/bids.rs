@@ -44,7 +44,9 @@ fn sum(bids: &[Bid]) -> i64 {
 /// Like q0 and q2 of nexmark.
 pub(crate) fn filtered() -> Golden {
     let wanted = BIDS.iter().filter(|b| b.auction % 5 == 0 && b.price > 100);
-    let expected = wanted.map(|b| row([("auction", json!(b.auction)), ("price", json!(b.price)), ("at", json!(format(b.at)))]));
+    let expected = wanted.map(|b| {
+        row([("auction", json!(b.auction)), ("price", json!(b.price)), ("at", json!(format(b.at)))])
+    });
     let sql = files("found", "auction BIGINT, price BIGINT, `at` TIMESTAMP(3)")
         + "INSERT INTO found SELECT auction, price, `dateTime` FROM bid WHERE MOD(auction, 5) = 0 AND price > 100;";
     job("bids-filtered", &sql, vec![Expected::rows("found", rows(expected))])
@@ -55,7 +57,12 @@ pub(crate) fn decimal() -> Golden {
     let expected = BIDS.iter().map(|b| {
         // 0.908 * price, exact, as a number of three decimals.
         let euro = (b.price * 908) as f64 / 1000.0;
-        row([("auction", json!(b.auction)), ("bidder", json!(b.bidder)), ("price", json!(euro)), ("at", json!(format(b.at)))])
+        row([
+            ("auction", json!(b.auction)),
+            ("bidder", json!(b.bidder)),
+            ("price", json!(euro)),
+            ("at", json!(format(b.at))),
+        ])
     });
     let sql = files("euro", "auction BIGINT, bidder BIGINT, price DECIMAL(23, 3), `at` TIMESTAMP(3)")
         + "INSERT INTO euro SELECT auction, bidder, 0.908 * price, `dateTime` FROM bid;";
@@ -118,8 +125,7 @@ GROUP BY window_start, window_end;";
     job("bids-global", &sql, vec![Expected::rows("totals", rows(expected))])
 }
 
-const CHANGELOG: &str =
-    "SELECT bidder, COUNT(*), COUNT(*) FILTER (WHERE price < 10000), SUM(price), MAX(price) FROM bid GROUP BY bidder;";
+const CHANGELOG: &str = "SELECT bidder, COUNT(*), COUNT(*) FILTER (WHERE price < 10000), SUM(price), MAX(price) FROM bid GROUP BY bidder;";
 
 fn changelog_table() -> String {
     "CREATE TABLE totals (bidder BIGINT, n BIGINT, cheap BIGINT, total BIGINT, highest BIGINT) WITH (

@@ -22,7 +22,8 @@ fn files(folder: &str, ending: &str, header: &str, rows: i64, line: impl Fn(i64)
     (0..FILES).map(file).collect()
 }
 
-const NAMES: [Option<&str>; 6] = [Some("Ada"), Some("Grace, H."), Some("O\"Brien"), Some("zoë"), None, Some("  x ")];
+const NAMES: [Option<&str>; 6] =
+    [Some("Ada"), Some("Grace, H."), Some("O\"Brien"), Some("zoë"), None, Some("  x ")];
 
 fn name(id: i64) -> Option<&'static str> {
     NAMES[(id % NAMES.len() as i64) as usize]

@@ -48,7 +48,8 @@ fn flight_line(f: &Flight, shift: i64) -> String {
 pub(crate) fn flights() -> Golden {
     let flights = of_the_package();
     assert!(flights.last().unwrap().at - flights[0].at < FLIGHT_SHIFT - DAY);
-    let mut inputs: Vec<Input> = vec![("flights/000.json".into(), flight_line(&flights[0], -FLIGHT_SHIFT).into_bytes())];
+    let mut inputs: Vec<Input> =
+        vec![("flights/000.json".into(), flight_line(&flights[0], -FLIGHT_SHIFT).into_bytes())];
     let mut groups = BTreeMap::<(i64, &str), Vec<&Flight>>::new();
     let mut count = |f: &'static Flight, shift| {
         if f.destination != "LAX" {

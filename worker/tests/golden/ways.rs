@@ -134,7 +134,10 @@ impl Golden {
             rounds += 1;
             restores += u32::from(restored(&place.journal()));
         }
-        eprintln!("{}: {kills} kills, {rounds} times to the end, {restores} of them from a checkpoint", self.name);
+        eprintln!(
+            "{}: {kills} kills, {rounds} times to the end, {restores} of them from a checkpoint",
+            self.name
+        );
         assert!(restores > 0, "{} (WEIR_SEED={seed}): no kill hit it behind its first checkpoint", self.name);
     }
 

@@ -32,7 +32,9 @@ pub(crate) fn until(limit: Duration, mut met: impl FnMut() -> bool) -> bool {
 pub(crate) fn seed() -> u64 {
     match std::env::var("WEIR_SEED") {
         Ok(text) => text.parse().expect("WEIR_SEED is a number"),
-        Err(_) => SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |t| t.as_micros() as u64 % 1_000_000_007),
+        Err(_) => {
+            SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |t| t.as_micros() as u64 % 1_000_000_007)
+        }
     }
 }
 

@@ -17,9 +17,8 @@ pub(crate) struct Bid {
 /// The table, its views, with so many events; at this many per second of the clock, or as fast as
 /// they are taken. One event per millisecond of event time.
 pub(crate) fn tables(events: u64, rate: Option<u64>) -> String {
-    let pace = rate.map_or(String::new(), |rate| {
-        format!("'max-emit-speed' = 'false', 'next-event.rate' = '{rate}', ")
-    });
+    let pace = rate
+        .map_or(String::new(), |rate| format!("'max-emit-speed' = 'false', 'next-event.rate' = '{rate}', "));
     format!(
         "CREATE TABLE nexmark (
   event_type INT,
@@ -56,7 +55,8 @@ INSERT INTO bids SELECT auction, bidder, price, `dateTime` FROM bid;
 ";
     let place = Place::new("dump", &sql, &[]);
     place.finish(&["checkpoint.interval=1h"]);
-    let number = |row: &rows::Columns, name: &str| row[name].as_i64().unwrap_or_else(|| panic!("{name}: {row:?}"));
+    let number =
+        |row: &rows::Columns, name: &str| row[name].as_i64().unwrap_or_else(|| panic!("{name}: {row:?}"));
     let mut bids: Vec<_> = rows::visible(&place.out("bids"))
         .iter()
         .map(|row| Bid {

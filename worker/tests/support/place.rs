@@ -38,11 +38,14 @@ impl Place {
         let place = Self { folder, name: name.to_owned(), environment: Vec::new(), set: Vec::new() };
         for (path, content) in inputs {
             let path = place.path("in").join(path);
-            fs::create_dir_all(path.parent().expect("below the folder of inputs")).expect("a folder of inputs");
+            fs::create_dir_all(path.parent().expect("below the folder of inputs"))
+                .expect("a folder of inputs");
             fs::write(path, content).expect("an input");
         }
         let folders = [("{in}", place.path("in")), ("{out}", place.path("out"))];
-        let sql = folders.iter().fold(sql.to_owned(), |sql, (key, path)| sql.replace(key, &path.display().to_string()));
+        let sql = folders
+            .iter()
+            .fold(sql.to_owned(), |sql, (key, path)| sql.replace(key, &path.display().to_string()));
         let lines: String = sql.lines().map(|line| format!("    {line}\n")).collect();
         let manifest = format!(
             "apiVersion: weir.dev/v1alpha1\nkind: StreamJob\nmetadata:\n  name: {name}\nspec:\n  parallelism: 2\n  \
@@ -70,10 +73,12 @@ impl Place {
     /// Keeps state below a folder of this server's bucket instead of the storage of the manifest.
     pub(crate) fn store_in(&mut self, server: &S3Server, folder: &str) {
         let storage = server.storage(folder);
-        let set = [("storage", storage.url), ("endpoint", server.endpoint()), ("region", "us-east-1".to_owned())];
+        let set =
+            [("storage", storage.url), ("endpoint", server.endpoint()), ("region", "us-east-1".to_owned())];
         self.set.extend(set.map(|(key, value)| format!("checkpoint.{key}={value}")));
         self.set.push("checkpoint.pathStyle=true".to_owned());
-        self.environment = server.environment().map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
+        self.environment =
+            server.environment().map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
     }
 
     /// `weir` with these arguments, in this place.

@@ -82,10 +82,8 @@ pub(crate) fn differences(found: &Rows, expected: &Rows) -> Option<String> {
     }
     let lost: i64 = different.iter().map(|r| (count(expected, r) - count(found, r)).max(0)).sum();
     let extra: i64 = different.iter().map(|r| (count(found, r) - count(expected, r)).max(0)).sum();
-    let mut message = format!(
-        "{lost} rows lost, {extra} rows too many, of {} expected:\n",
-        expected.values().sum::<i64>()
-    );
+    let mut message =
+        format!("{lost} rows lost, {extra} rows too many, of {} expected:\n", expected.values().sum::<i64>());
     for row in different.iter().take(10) {
         message += &format!("  {} times instead of {}: {row}\n", count(found, row), count(expected, row));
     }

@@ -19,6 +19,11 @@ pub enum Action {
         /// What.
         message: Message,
     },
+    /// A worker did not stop its subtasks in time: it counts as lost, and what it says from now on is ignored.
+    GiveUp {
+        /// Which.
+        worker: WorkerId,
+    },
     /// Read the manifest of the checkpoint that is restored: [`Event::ManifestLoaded`](crate::Event::ManifestLoaded).
     LoadManifest {
         /// Of which checkpoint.

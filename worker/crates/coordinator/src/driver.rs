@@ -104,6 +104,7 @@ impl Coordinator {
             Action::Send { worker, stamp, message } => {
                 self.shell.workers.link.send(worker, stamp, message.into_inner());
             }
+            Action::GiveUp { worker } => self.shell.workers.link.give_up(worker),
             Action::LoadManifest { id, manifest } => stored::load(store, id, manifest, answers.clone()),
             Action::WriteManifest(manifest) => {
                 stored::write(store, random, *manifest, patience, answers.clone());

@@ -12,6 +12,10 @@ use weir_protocol::{Failure, FromWorker, Stamp, ToWorker, WorkerId};
 pub trait WorkerLink: Send + Sync {
     /// Sends a message.
     fn send(&self, worker: WorkerId, stamp: Stamp, message: ToWorker);
+
+    /// The coordinator does not count on a worker any more, for it did not stop its subtasks in time.
+    /// A link that can should end it, so that it may register anew under another number.
+    fn give_up(&self, _worker: WorkerId) {}
 }
 
 /// What comes from the workers' side.

@@ -9,7 +9,9 @@ use weir_checkpoint::journal::JournalView;
 use weir_checkpoint::store::MemoryStore;
 use weir_checkpoint::{Body, StopReason, Store};
 use weir_coordinator::status::JobState;
-use weir_coordinator::{Coordinator, Exit, LinkEvent, Shell, StopRequest, WorkerLink, Workers, http, testing};
+use weir_coordinator::{
+    Coordinator, Exit, LinkEvent, Shell, StopRequest, WorkerLink, Workers, http, testing,
+};
 use weir_protocol::{
     Blob, CheckpointKind, FromWorker, PhaseTimes, SinkHandles, Stamp, SubtaskAck, SubtaskId, ToWorker,
     TransformId, VertexId, WorkerId,
@@ -86,8 +88,11 @@ impl Job {
     fn coordinator(
         &self,
         bounded: bool,
-    ) -> (Coordinator, tokio::sync::watch::Receiver<Arc<weir_coordinator::JobStatus>>, mpsc::Sender<StopRequest>)
-    {
+    ) -> (
+        Coordinator,
+        tokio::sync::watch::Receiver<Arc<weir_coordinator::JobStatus>>,
+        mpsc::Sender<StopRequest>,
+    ) {
         let (events, received) = mpsc::channel(1000);
         let registered = LinkEvent::Registered { worker: WorkerId(1), slots: 2, name: "here".to_owned() };
         events.try_send(registered).expect("there is room");
@@ -122,13 +127,21 @@ async fn a_bounded_job_takes_a_final_checkpoint_commits_it_and_is_finished_for_g
     assert_eq!(status.borrow().state, JobState::Finished);
     assert_eq!(status.borrow().checkpoints.success_rate, Some(1.0));
     let bodies = job.bodies().await;
-    let [.., Body::Checkpoint { id, reason: CheckpointKind::Final, .. }, Body::Committed { id: done }, Body::Stopped { reason, .. }] =
-        bodies.as_slice()
+    let [
+        ..,
+        Body::Checkpoint { id, reason: CheckpointKind::Final, .. },
+        Body::Committed { id: done },
+        Body::Stopped { reason, .. },
+    ] = bodies.as_slice()
     else {
         panic!("{bodies:?}");
     };
     assert_eq!((id, reason), (done, &StopReason::Finished));
-    assert_eq!(job.committed.lock().expect("not poisoned").get(&id.0), Some(&2), "one commit per sink subtask");
+    assert_eq!(
+        job.committed.lock().expect("not poisoned").get(&id.0),
+        Some(&2),
+        "one commit per sink subtask"
+    );
     let (again, ..) = job.coordinator(true);
     assert!(matches!(again.run().await, Exit::AlreadyFinished { .. }));
 }
@@ -178,10 +191,17 @@ async fn the_status_is_served_and_what_is_not_there_is_said_clearly() {
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
     let server = tokio::spawn(http::serve(listener, status, async move { drop(ended.await) }));
     for (path, expected) in [
-        ("/v1/job", vec!["HTTP/1.1 200", "\"state\":\"Finished\"", "\"successRate\":1.0", "\"lastCompleted\":"]),
+        (
+            "/v1/job",
+            vec!["HTTP/1.1 200", "\"state\":\"Finished\"", "\"successRate\":1.0", "\"lastCompleted\":"],
+        ),
         (
             "/metrics",
-            vec!["HTTP/1.1 200", "weir_checkpoints_completed_total{job=\"test-job\"", "weir_checkpoint_success_ratio"],
+            vec![
+                "HTTP/1.1 200",
+                "weir_checkpoints_completed_total{job=\"test-job\"",
+                "weir_checkpoint_success_ratio",
+            ],
         ),
         ("/healthz", vec!["HTTP/1.1 200", "ok"]),
         ("/v2/job", vec!["HTTP/1.1 404", "nothing is at /v2/job; there are GET /v1/job"]),

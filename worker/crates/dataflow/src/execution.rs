@@ -6,6 +6,8 @@ use std::sync::{Arc, PoisonError, mpsc as std_mpsc};
 use std::thread;
 
 use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::Shared;
 use tokio::sync::mpsc;
 use weir_checkpoint::Payload;
 use weir_checkpoint::segment::{BlockContent, BlockOwner, SegmentWriter};
@@ -14,12 +16,12 @@ use weir_protocol::{
     SinkHandles, Stamp, SubtaskId, SubtaskProgress, TransformId,
 };
 
-use crate::Barrier;
 use crate::deploy::{Deployment, Published};
 use crate::encoder::{Block, Encoded, Encoder};
 use crate::ledger::{Ledger, Written};
 use crate::slot::{Command, Events, SlotEvent, SlotHandle};
 use crate::snapshot::{FrozenLists, Swept};
+use crate::{Barrier, IoFuture};
 
 /// Values of operator state up to this size travel in the acknowledgement.
 const INLINE_BYTES: usize = 4096;
@@ -31,10 +33,16 @@ pub(crate) struct Execution {
     published: Vec<Published>,
     ranges: BTreeMap<SubtaskId, KeyGroupRange>,
     ledger: Ledger,
+    /// What sinks prepared for checkpoints that have not completed. A checkpoint that is given up leaves
+    /// its share to the next: those rows are behind its cut too.
+    prepared: BTreeMap<(SubtaskId, CheckpointId), Prepared>,
     pub(crate) slot_events: mpsc::UnboundedReceiver<SlotEvent>,
     pub(crate) encoded: mpsc::UnboundedReceiver<Result<Encoded, (CheckpointId, Failure)>>,
     admitted: bool,
 }
+
+/// What a sink prepared up to one barrier.
+pub(crate) type Prepared = (TransformId, Shared<IoFuture<Vec<Vec<u8>>>>);
 
 /// A data object that is to be written before its parts may be acknowledged.
 pub(crate) struct Upload {
@@ -42,7 +50,7 @@ pub(crate) struct Upload {
     pub(crate) id: CheckpointId,
     /// None if there is nothing to store.
     pub(crate) payload: Option<Payload>,
-    pub(crate) parts: Vec<(Swept, Written)>,
+    pub(crate) parts: Vec<(Swept, Written, Vec<Prepared>)>,
 }
 
 impl Execution {
@@ -70,7 +78,19 @@ impl Execution {
                 SlotHandle::start(number, waker, clock.clone(), events.clone(), build)
             })
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { stamp, slots, opened: 0, published, ranges, ledger, slot_events, encoded, admitted: false })
+        let prepared = BTreeMap::new();
+        Ok(Self {
+            stamp,
+            slots,
+            opened: 0,
+            published,
+            ranges,
+            ledger,
+            prepared,
+            slot_events,
+            encoded,
+            admitted: false,
+        })
     }
 
     /// Whether no subtask runs here.
@@ -92,6 +112,9 @@ impl Execution {
     }
 
     pub(crate) fn trigger(&mut self, barrier: Barrier) {
+        if let Some(completed) = barrier.completed {
+            self.prepared.retain(|(_, prepared), _| *prepared > completed);
+        }
         self.ledger.begin(barrier.id, barrier.completed);
         self.tell(Command::Trigger(barrier));
     }
@@ -100,7 +123,21 @@ impl Execution {
         self.tell(Command::Abort(id));
     }
 
+    /// A sink prepares; its work goes on whatever becomes of the checkpoint.
+    pub(crate) fn prepare(
+        &mut self,
+        id: CheckpointId,
+        subtask: SubtaskId,
+        transform: TransformId,
+        handles: IoFuture<Vec<Vec<u8>>>,
+    ) {
+        let handles = handles.shared();
+        tokio::spawn(handles.clone());
+        self.prepared.insert((subtask, id), (transform, handles));
+    }
+
     pub(crate) fn complete(&mut self, id: CheckpointId) {
+        self.prepared.retain(|(_, prepared), _| *prepared > id);
         self.ledger.complete(id);
         self.tell(Command::Complete(id));
     }
@@ -136,7 +173,9 @@ impl Execution {
             let lists = std::mem::take(&mut swept.lists);
             let lists = lists.into_iter().map(|l| store_lists(&mut writer, subtask, l)).collect();
             let tables = tables.remove(&subtask).unwrap_or_default();
-            parts.push((swept, Written { tables, lists }));
+            let up_to = (subtask, CheckpointId(0))..=(subtask, encoded.id);
+            let prepared = self.prepared.range(up_to).map(|(_, p)| p.clone()).collect();
+            parts.push((swept, Written { tables, lists }, prepared));
         }
         let payload = (!writer.is_empty()).then(|| writer.finish());
         Upload { attempt: self.stamp.attempt, id: encoded.id, payload, parts }
@@ -163,10 +202,11 @@ impl Execution {
             .collect()
     }
 
-    /// Ends all slots and waits for them.
-    pub(crate) fn stop(mut self) {
+    /// Ends all slots, waits for them, and gives the last numbers of the subtasks.
+    pub(crate) fn stop(mut self) -> (Stamp, Vec<(SubtaskId, SubtaskProgress)>) {
         self.tell(Command::Stop);
         self.slots.iter_mut().for_each(SlotHandle::join);
+        (self.stamp.clone(), self.progress())
     }
 }
 

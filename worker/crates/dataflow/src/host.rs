@@ -100,6 +100,8 @@ enum Happened {
 async fn next_event(current: &mut Current) -> Happened {
     if let Current::Running { execution, .. } = current {
         tokio::select! {
+            // In this order: what sinks prepared is told before the parts that it belongs to.
+            biased;
             Some(event) = execution.slot_events.recv() => return Happened::Slot(event),
             Some(encoded) = execution.encoded.recv() => return Happened::Encoded(encoded),
             else => {}
@@ -279,6 +281,9 @@ impl Host {
                     self.say(&stamp, FromWorker::Deployed);
                 }
             }
+            Happened::Slot(SlotEvent::Prepared { id, subtask, transform, handles }) => {
+                execution.prepare(id, subtask, transform, handles);
+            }
             Happened::Slot(SlotEvent::Exhausted(subtask)) => {
                 self.say(&stamp, FromWorker::Exhausted { subtask })
             }
@@ -349,7 +354,9 @@ impl Host {
             Current::Running { execution, uploads } => {
                 uploads.into_values().for_each(|u| u.abort());
                 // Slots end within one step; a panic while joining has nothing left to tell.
-                let _ = tokio::task::spawn_blocking(move || execution.stop()).await;
+                if let Ok((stamp, subtasks)) = tokio::task::spawn_blocking(move || execution.stop()).await {
+                    self.say(&stamp, FromWorker::Progress { subtasks, troubles: self.troubles.list() });
+                }
             }
         }
     }
@@ -363,7 +370,7 @@ async fn upload_in_background(
     upload: Upload,
 ) {
     let id = upload.id;
-    let subtasks = upload.parts.iter().map(|(swept, _)| swept.subtask).collect();
+    let subtasks = upload.parts.iter().map(|(swept, ..)| swept.subtask).collect();
     let result = upload::upload(&options, upload, &troubles).await.map_err(|failure| (id, subtasks, failure));
     let _ = done.send(Done::Uploaded(stamp, result));
 }

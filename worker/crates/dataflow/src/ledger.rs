@@ -168,7 +168,6 @@ mod tests {
             id: CheckpointId(id),
             tables: vec![FrozenTable { transform: TransformId(2), info, full }],
             lists: Vec::new(),
-            sink: None,
             times: PhaseTimes::default(),
             frozen_at: weir_runtime::Timestamp(0),
         };

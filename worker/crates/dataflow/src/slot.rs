@@ -9,13 +9,13 @@ use std::thread;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use weir_protocol::{CheckpointId, Failure, FailureKind, SubtaskId};
+use weir_protocol::{CheckpointId, Failure, FailureKind, SubtaskId, TransformId};
 use weir_runtime::{Clock, Timestamp};
 
-use crate::Barrier;
 use crate::queue::SlotWaker;
 use crate::snapshot::Collected;
 use crate::subtask::{Step, Subtask};
+use crate::{Barrier, IoFuture};
 
 /// How many inputs a subtask takes before the next subtask of the slot has its turn.
 const TURN: u32 = 4;
@@ -40,8 +40,9 @@ pub(crate) enum Command {
 }
 
 /// What a slot tells the worker.
-#[derive(Debug)]
 pub(crate) enum SlotEvent {
+    /// A sink prepares what it wrote up to a barrier; sent before the subtask's part is complete.
+    Prepared { id: CheckpointId, subtask: SubtaskId, transform: TransformId, handles: IoFuture<Vec<Vec<u8>>> },
     /// Its subtasks are made and restored.
     Opened,
     /// A source subtask read everything.
@@ -139,6 +140,8 @@ fn run(
     loop {
         while let Ok(command) = commands.try_recv() {
             if matches!(command, Command::Stop) {
+                // The last numbers are the ones that people compare.
+                subtasks.iter_mut().for_each(Subtask::publish);
                 return;
             }
             subtasks.iter_mut().for_each(|s| obey(s, command));

@@ -5,8 +5,8 @@ use weir_runtime::Timestamp;
 use weir_state::Part;
 
 use crate::chain::Chain;
-use crate::slot::Events;
-use crate::{Barrier, IoFuture, SplitState};
+use crate::slot::{Events, SlotEvent};
+use crate::{Barrier, SplitState};
 
 /// Rows taken out per step: small enough not to be felt by the rows that flow.
 const SWEEP_ROWS: usize = 4096;
@@ -83,8 +83,6 @@ pub(crate) struct Swept {
     pub(crate) id: CheckpointId,
     pub(crate) tables: Vec<FrozenTable>,
     pub(crate) lists: Vec<FrozenLists>,
-    /// The sink's prepared commit.
-    pub(crate) sink: Option<(TransformId, IoFuture<Vec<Vec<u8>>>)>,
     pub(crate) times: PhaseTimes,
     pub(crate) frozen_at: Timestamp,
 }
@@ -131,17 +129,17 @@ impl Snapshot {
                 lists.push(FrozenLists { transform: link.id, lists: values });
             }
         }
-        let sink = match &mut chain.output.sink {
-            Some((transform, sink)) => Some((*transform, sink.prepare_commit(barrier.id)?)),
-            None => None,
-        };
+        if let Some((transform, sink)) = &mut chain.output.sink {
+            // Apart from the rest: what is prepared outlives a checkpoint that is given up.
+            let handles = sink.prepare_commit(barrier.id)?;
+            events.send(SlotEvent::Prepared { id: barrier.id, subtask, transform: *transform, handles });
+        }
         trackers.in_flight = Some(barrier.id);
         let rest = Swept {
             subtask,
             id: barrier.id,
             tables,
             lists,
-            sink,
             times: PhaseTimes::default(),
             frozen_at: Timestamp::default(),
         };

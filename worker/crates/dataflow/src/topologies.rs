@@ -305,7 +305,7 @@ async fn flow(seed: u64, io: &tokio::runtime::Handle) {
     while exhausted < sources {
         match running.events.recv().await.unwrap() {
             SlotEvent::Exhausted(_) => exhausted += 1,
-            SlotEvent::Opened => {}
+            SlotEvent::Opened | SlotEvent::Prepared { .. } => {}
             SlotEvent::Failed(_, failure) => panic!("{failure}"),
         }
     }

@@ -51,17 +51,16 @@ pub(crate) async fn upload(
         None => None,
     };
     let mut parts = Vec::new();
-    for (mut swept, written) in upload.parts {
-        let mut sinks = Vec::new();
-        if let Some((transform, prepared)) = swept.sink.take() {
-            let handles = prepared.await?;
-            if !handles.is_empty() {
-                sinks.push(SinkHandles {
-                    transform,
-                    handles: handles.into_iter().map(Blob::Inline).collect(),
-                });
+    for (mut swept, written, prepared) in upload.parts {
+        let mut sinks: Vec<SinkHandles> = Vec::new();
+        for (transform, handles) in prepared {
+            let handles = handles.await?.into_iter().map(Blob::Inline);
+            match sinks.iter_mut().find(|s| s.transform == transform) {
+                Some(sink) => sink.handles.extend(handles),
+                None => sinks.push(SinkHandles { transform, handles: handles.collect() }),
             }
         }
+        sinks.retain(|sink| !sink.handles.is_empty());
         let durable = options.clock.now();
         swept.times.upload_us = u64::try_from(durable.since(swept.frozen_at).as_micros()).unwrap_or(u64::MAX);
         parts.push((swept, written, sinks));

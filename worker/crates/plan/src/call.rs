@@ -81,7 +81,9 @@ impl Eval<'_> {
     /// A constant argument's text.
     pub(crate) fn constant(&self, i: usize) -> Option<&str> {
         match &self.args[i] {
-            ColumnarValue::Scalar(ScalarValue::Utf8View(Some(text)) | ScalarValue::Utf8(Some(text))) => Some(text),
+            ColumnarValue::Scalar(ScalarValue::Utf8View(Some(text)) | ScalarValue::Utf8(Some(text))) => {
+                Some(text)
+            }
             _ => None,
         }
     }
@@ -158,8 +160,11 @@ impl ScalarUDFImpl for Call {
     }
 
     fn return_field_from_args(&self, args: ReturnFieldArgs) -> Result<FieldRef> {
-        let args: Vec<_> =
-            args.arg_fields.iter().map(|f| Arg { data_type: f.data_type().clone(), nullable: f.is_nullable() }).collect();
+        let args: Vec<_> = args
+            .arg_fields
+            .iter()
+            .map(|f| Arg { data_type: f.data_type().clone(), nullable: f.is_nullable() })
+            .collect();
         let typing = self.typing(&args).map_err(external)?;
         Ok(Arc::new(Field::new(&self.name, typing.result, typing.nullable)))
     }
@@ -235,7 +240,8 @@ impl AggregateUDFImpl for AggregateAt {
 
     fn schema_name(&self, params: &datafusion_expr::expr::AggregateFunctionParams) -> Result<String> {
         let args: Vec<_> = params.args.iter().map(|a| a.schema_name().to_string()).collect();
-        let filter = params.filter.as_ref().map(|f| format!(" FILTER {}", f.schema_name())).unwrap_or_default();
+        let filter =
+            params.filter.as_ref().map(|f| format!(" FILTER {}", f.schema_name())).unwrap_or_default();
         let star = if self.star { "*" } else { "" };
         Ok(format!("{}({star}{}){filter}", self.function, args.join(", ")))
     }

@@ -62,10 +62,14 @@ pub(crate) struct Use {
 /// Checks a declaration.
 pub(crate) fn table(def: TableDef, used: Use, options: &PlanOptions) -> Result<Table, Vec<Fault>> {
     let mut faults = Vec::new();
-    let physical: Vec<Field> = def.columns.iter().filter_map(|c| match &c.kind {
-        ColumnKind::Physical(field) => Some(field.clone()),
-        ColumnKind::Computed(_) => None,
-    }).collect();
+    let physical: Vec<Field> = def
+        .columns
+        .iter()
+        .filter_map(|c| match &c.kind {
+            ColumnKind::Physical(field) => Some(field.clone()),
+            ColumnKind::Computed(_) => None,
+        })
+        .collect();
     let physical: SchemaRef = Arc::new(Schema::new(physical));
     let place = Place::of(def.name.span);
     if physical.fields().is_empty() {
@@ -78,7 +82,9 @@ pub(crate) fn table(def: TableDef, used: Use, options: &PlanOptions) -> Result<T
         for name in names {
             match find(&name.value) {
                 Some(i) => found.push(i),
-                None => faults.push(Fault::new(name.span, format!("the table has no column `{}`", name.value))),
+                None => {
+                    faults.push(Fault::new(name.span, format!("the table has no column `{}`", name.value)))
+                }
             }
         }
         found
@@ -112,7 +118,8 @@ fn columns(def: &TableDef, faults: &mut Vec<Fault>) -> Vec<TableColumn> {
                 next += 1;
                 (Origin::Physical(next - 1), None)
             }
-            ColumnKind::Computed(e) => match expression(e.clone(), &visible, Place::of(c.name.span)) {
+            ColumnKind::Computed(e) => match expression(e.as_ref().clone(), &visible, Place::of(c.name.span))
+            {
                 Ok(e) => {
                     let t = typed(&e, &visible).unwrap_or((DataType::Null, true));
                     (Origin::Computed(e), Some(t))
@@ -134,7 +141,11 @@ fn columns(def: &TableDef, faults: &mut Vec<Fault>) -> Vec<TableColumn> {
 }
 
 /// An expression over columns, in its final form.
-fn expression(mut e: datafusion_sql::sqlparser::ast::Expr, fields: &[Field], start: Place) -> Result<Expr, Vec<Fault>> {
+fn expression(
+    mut e: datafusion_sql::sqlparser::ast::Expr,
+    fields: &[Field],
+    start: Place,
+) -> Result<Expr, Vec<Fault>> {
     let mut desugar = Desugar::default();
     desugar.expr(&mut e);
     if !desugar.faults.is_empty() {
@@ -142,9 +153,8 @@ fn expression(mut e: datafusion_sql::sqlparser::ast::Expr, fields: &[Field], sta
     }
     let schema = DFSchema::from_unqualified_fields(fields.to_vec().into(), Default::default())
         .map_err(|e| vec![Fault::new(start, e.strip_backtrace())])?;
-    let e = resolve::expression(&Catalog::default(), &desugar, e, &schema, start).map_err(|f| {
-        f.into_iter().map(visible_names).collect::<Vec<_>>()
-    })?;
+    let e = resolve::expression(&Catalog::default(), &desugar, e, &schema, start)
+        .map_err(|f| f.into_iter().map(visible_names).collect::<Vec<_>>())?;
     Lower { start }.finish(&e, &schema, fields).map_err(|f| vec![f])
 }
 
@@ -164,7 +174,10 @@ fn watermark(def: &TableDef, columns: &[TableColumn], faults: &mut Vec<Fault>) -
     let mark = def.watermark.as_ref()?;
     let place = mark.column.first().map(|c| Place::of(c.span))?;
     if let Some(field) = mark.column.get(1) {
-        faults.push(Fault::new(field.span, "a field of a ROW cannot be the event time").hint("make it a computed column"));
+        faults.push(
+            Fault::new(field.span, "a field of a ROW cannot be the event time")
+                .hint("make it a computed column"),
+        );
         return None;
     }
     let name = &mark.column[0].value;
@@ -183,8 +196,14 @@ fn watermark(def: &TableDef, columns: &[TableColumn], faults: &mut Vec<Fault>) -
     }
     let DataType::Timestamp(TimeUnit::Second | TimeUnit::Millisecond, zone) = t else {
         faults.push(
-            Fault::new(place, format!("the event time `{name}` must be a TIMESTAMP(3) or TIMESTAMP_LTZ(3), not {}", sql_name(t)))
-                .hint("make it a computed column with CAST"),
+            Fault::new(
+                place,
+                format!(
+                    "the event time `{name}` must be a TIMESTAMP(3) or TIMESTAMP_LTZ(3), not {}",
+                    sql_name(t)
+                ),
+            )
+            .hint("make it a computed column with CAST"),
         );
         return None;
     };
@@ -194,7 +213,10 @@ fn watermark(def: &TableDef, columns: &[TableColumn], faults: &mut Vec<Fault>) -
         Ok(e) => {
             let (from, _) = typed(&e, &fields).unwrap_or((DataType::Null, true));
             if !matches!(from, DataType::Timestamp(..)) {
-                faults.push(Fault::new(place, format!("the watermark must be a {}, not {}", sql_name(&TIMESTAMP_3), sql_name(&from))));
+                faults.push(Fault::new(
+                    place,
+                    format!("the watermark must be a {}, not {}", sql_name(&TIMESTAMP_3), sql_name(&from)),
+                ));
                 return None;
             }
             match cast(e, &from, &target, place) {
@@ -214,7 +236,13 @@ fn watermark(def: &TableDef, columns: &[TableColumn], faults: &mut Vec<Fault>) -
 
 type Connected = (String, Option<Arc<dyn SourceTable>>, Option<Arc<dyn SinkFactory>>);
 
-fn connected(def: &TableDef, physical: &SchemaRef, used: Use, options: &PlanOptions, faults: &mut Vec<Fault>) -> Connected {
+fn connected(
+    def: &TableDef,
+    physical: &SchemaRef,
+    used: Use,
+    options: &PlanOptions,
+    faults: &mut Vec<Fault>,
+) -> Connected {
     let place = Place::of(def.name.span);
     let none = |name: &str| (name.to_owned(), None, None);
     let known = || options.connectors.iter().map(|c| c.name).collect::<Vec<_>>();
@@ -233,15 +261,21 @@ fn connected(def: &TableDef, physical: &SchemaRef, used: Use, options: &PlanOpti
         });
         return none(&option.value);
     };
-    let rest: BTreeMap<String, String> =
-        def.options.iter().filter(|o| o.key != "connector").map(|o| (o.key.clone(), o.value.clone())).collect();
+    let rest: BTreeMap<String, String> = def
+        .options
+        .iter()
+        .filter(|o| o.key != "connector")
+        .map(|o| (o.key.clone(), o.value.clone()))
+        .collect();
     let spec = TableSpec {
         name: def.name.value.clone(),
         schema: physical.clone(),
         options: rest,
         partitioned_by: def.partitioned_by.iter().map(|i| i.value.clone()).collect(),
     };
-    let mut problems = |errors: Vec<OptionError>| faults.extend(errors.into_iter().map(|e| option_fault(e, &def.options, place)));
+    let mut problems = |errors: Vec<OptionError>| {
+        faults.extend(errors.into_iter().map(|e| option_fault(e, &def.options, place)))
+    };
     let mut source = None;
     let mut sink = None;
     if let (true, Some(make)) = (used.read, connector.source) {

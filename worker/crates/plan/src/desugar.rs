@@ -9,7 +9,8 @@ use datafusion_common::ScalarValue;
 use datafusion_expr::{AggregateUDF, ScalarUDF};
 use datafusion_sql::sqlparser::ast::{
     self, BinaryOperator, CastKind, CeilFloorKind, DateTimeField, Expr, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, Ident, ObjectName, Spanned, TrimWhereField, UnaryOperator, Value,
+    FunctionArgumentList, FunctionArguments, Ident, ObjectName, Spanned, TrimWhereField, UnaryOperator,
+    Value,
 };
 use datafusion_sql::sqlparser::parser::Parser;
 use datafusion_sql::sqlparser::tokenizer::{Token, Tokenizer};
@@ -81,7 +82,9 @@ impl Desugar {
                 let place = Place::of(case_token.0.span);
                 self.case(operand, conditions, else_result, place)
             }
-            Expr::Cast { kind, expr, data_type, format, .. } => self.cast(kind, *expr, &data_type, format.is_some(), place),
+            Expr::Cast { kind, expr, data_type, format, .. } => {
+                self.cast(kind, *expr, &data_type, format.is_some(), place)
+            }
             Expr::Function(function) => self.function(function),
             other => self.special(other, place),
         }
@@ -126,7 +129,8 @@ impl Desugar {
             Expr::Floor { expr, field } => self.round_to("FLOOR", *expr, field, place),
             Expr::Position { expr, r#in } => self.call("POSITION", vec![*expr, *r#in], place),
             Expr::Substring { expr, substring_from, substring_for, .. } => {
-                let args = [Some(expr), substring_from, substring_for].into_iter().flatten().map(|a| *a).collect();
+                let args =
+                    [Some(expr), substring_from, substring_for].into_iter().flatten().map(|a| *a).collect();
                 self.call("SUBSTRING", args, place)
             }
             Expr::Trim { trim_where, trim_what, expr, trim_characters: None } => {
@@ -235,7 +239,11 @@ impl Desugar {
         let mut args = Vec::new();
         for ast::CaseWhen { condition, result } in conditions {
             args.push(match &operand {
-                Some(operand) => Expr::BinaryOp { left: operand.clone(), op: BinaryOperator::Eq, right: Box::new(condition) },
+                Some(operand) => Expr::BinaryOp {
+                    left: operand.clone(),
+                    op: BinaryOperator::Eq,
+                    right: Box::new(condition),
+                },
                 None => condition,
             });
             args.push(result);
@@ -283,23 +291,33 @@ impl Desugar {
         }
         let (distinct, args) = match function.args {
             FunctionArguments::None => (false, Vec::new()),
-            FunctionArguments::Subquery(_) => return self.lost(Fault::new(place, "a query as an argument is not supported yet")),
+            FunctionArguments::Subquery(_) => {
+                return self.lost(Fault::new(place, "a query as an argument is not supported yet"));
+            }
             FunctionArguments::List(list) if list.clauses.is_empty() => {
                 (matches!(list.duplicate_treatment, Some(ast::DuplicateTreatment::Distinct)), list.args)
             }
-            FunctionArguments::List(_) => return self.lost(Fault::new(place, format!("this form of {name} is not supported yet"))),
+            FunctionArguments::List(_) => {
+                return self.lost(Fault::new(place, format!("this form of {name} is not supported yet")));
+            }
         };
         if let Some(aggregate) = aggregate(&name) {
             return self.aggregate(aggregate, distinct, args, function.filter, place);
         }
         if distinct || function.filter.is_some() {
-            return self.lost(Fault::new(place, format!("{name} is not an aggregate: DISTINCT and FILTER do not apply")));
+            return self.lost(Fault::new(
+                place,
+                format!("{name} is not an aggregate: DISTINCT and FILTER do not apply"),
+            ));
         }
         let mut plain = Vec::new();
         for arg in args {
             match arg {
                 FunctionArg::Unnamed(FunctionArgExpr::Expr(e)) => plain.push(e),
-                _ => return self.lost(Fault::new(place, format!("{name} does not take named arguments or *"))),
+                _ => {
+                    return self
+                        .lost(Fault::new(place, format!("{name} does not take named arguments or *")));
+                }
             }
         }
         self.named(&name, &full, plain, place)
@@ -311,12 +329,20 @@ impl Desugar {
             // The unit is a bare word there.
             "TIMESTAMPDIFF" | "TIMESTAMPADD" if args.len() == 3 => {
                 let unit = args.remove(0);
-                return self.call_with(canonical(name), args, Param::Text(unit.to_string().to_uppercase()), place);
+                return self.call_with(
+                    canonical(name),
+                    args,
+                    Param::Text(unit.to_string().to_uppercase()),
+                    place,
+                );
             }
             // The result's scale depends on the literal.
             "ROUND" | "TRUNCATE" if args.len() == 2 => {
                 let Some(digits) = small_integer(&args[1]) else {
-                    return self.lost(Fault::new(place, format!("the number of digits of {name} must be a literal from -38 to 38")));
+                    return self.lost(Fault::new(
+                        place,
+                        format!("the number of digits of {name} must be a literal from -38 to 38"),
+                    ));
                 };
                 args.pop();
                 return self.call_with(canonical(name), args, Param::Text(digits.to_string()), place);
@@ -338,12 +364,10 @@ impl Desugar {
             _ => {}
         }
         if let Some(f) = functions::find(name) {
-            let (low, high) = f.arity;
-            if args.len() < low || args.len() > high {
-                let takes = if low == high { plural(low) } else if high == usize::MAX { format!("at least {}", plural(low)) } else { format!("{low} to {}", plural(high)) };
-                return self.lost(Fault::new(place, format!("{name} takes {takes}, not {}", args.len())));
-            }
-            return self.make(f, args, Param::None, place);
+            return match arity_fault(f, args.len(), place) {
+                Some(fault) => self.lost(fault),
+                None => self.make(f, args, Param::None, place),
+            };
         }
         let fault = if let Some(why) = functions::refused(name) {
             Fault::new(place, format!("{name} {why}"))
@@ -399,7 +423,13 @@ impl Desugar {
 
     /// A call of a function that exists, with arguments that are not rewritten yet.
     pub(crate) fn call(&mut self, name: &'static str, args: Vec<Expr>, place: Place) -> Expr {
-        self.call_with(name, args, Param::None, place)
+        match functions::find(name) {
+            Some(f) => match arity_fault(f, args.len(), place) {
+                Some(fault) => self.lost(fault),
+                None => self.make(f, args, Param::None, place),
+            },
+            None => self.lost(Fault::new(place, format!("{name} is not supported"))),
+        }
     }
 
     fn call_with(&mut self, name: &'static str, args: Vec<Expr>, param: Param, place: Place) -> Expr {
@@ -477,6 +507,20 @@ fn canonical(name: &str) -> &'static str {
     functions::find(name).map_or("", |f| f.name)
 }
 
+/// The refusal of too few or too many arguments.
+fn arity_fault(f: &Function, given: usize, place: Place) -> Option<Fault> {
+    let (low, high) = f.arity;
+    if (low..=high).contains(&given) {
+        return None;
+    }
+    let takes = match high {
+        _ if low == high => plural(low),
+        usize::MAX => format!("at least {}", plural(low)),
+        _ => format!("{low} to {}", plural(high)),
+    };
+    Some(Fault::new(place, format!("{} takes {takes}, not {given}", f.name)))
+}
+
 fn plural(n: usize) -> String {
     if n == 1 { "1 argument".into() } else { format!("{n} arguments") }
 }
@@ -503,7 +547,9 @@ fn number(text: &str) -> Result<ScalarValue, String> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let unscaled: i128 = format!("{whole}{fraction}").parse().map_err(|_| bad())?;
     let digits = unscaled.unsigned_abs().to_string().len().max(fraction.len().max(1));
-    let (Ok(precision), Ok(scale)) = (u8::try_from(digits), i8::try_from(fraction.len())) else { return Err(bad()) };
+    let (Ok(precision), Ok(scale)) = (u8::try_from(digits), i8::try_from(fraction.len())) else {
+        return Err(bad());
+    };
     if precision > 38 {
         return Err(bad());
     }
@@ -512,10 +558,11 @@ fn number(text: &str) -> Result<ScalarValue, String> {
 
 fn hex(text: &str) -> Result<ScalarValue, String> {
     let bad = || format!("x'{text}' is not hexadecimal");
-    if text.len() % 2 != 0 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+    if !text.len().is_multiple_of(2) || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
         return Err(bad());
     }
-    let bytes = (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16)).collect::<Result<_, _>>();
+    let bytes =
+        (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16)).collect::<Result<_, _>>();
     bytes.map(|b| ScalarValue::Binary(Some(b))).map_err(|_| bad())
 }
 
@@ -540,7 +587,8 @@ fn declared(t: &ast::DataType) -> Result<crate::types::Declared, Fault> {
     let tokens = Tokenizer::new(&Flink, &text)
         .tokenize_with_location()
         .map_err(|e| Fault::new(Place { line: 1, column: 1, length: 1 }, e.to_string()))?;
-    let tokens = tokens.into_iter().filter(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF)).collect();
+    let tokens =
+        tokens.into_iter().filter(|t| !matches!(t.token, Token::Whitespace(_) | Token::EOF)).collect();
     parse_type(&mut Parser::new(&Flink).with_tokens_with_locations(tokens))
 }
 

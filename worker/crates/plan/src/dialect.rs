@@ -1,8 +1,6 @@
 //! Flink SQL as far as the parser of queries must know of it.
 
-use datafusion_sql::sqlparser::ast::{
-    Expr, FunctionArguments, Ident, ObjectName, ObjectNamePart,
-};
+use datafusion_sql::sqlparser::ast::{Expr, FunctionArguments, Ident, ObjectName, ObjectNamePart};
 use datafusion_sql::sqlparser::dialect::Dialect;
 use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::parser::{Parser, ParserError};
@@ -63,10 +61,7 @@ impl Dialect for Flink {
     }
 }
 
-fn table_argument(
-    span: datafusion_sql::sqlparser::tokenizer::Span,
-    name: ObjectName,
-) -> Expr {
+fn table_argument(span: datafusion_sql::sqlparser::tokenizer::Span, name: ObjectName) -> Expr {
     let mut parts = vec![ObjectNamePart::Identifier(Ident::with_span(span, TABLE_ARGUMENT))];
     parts.extend(name.0);
     Expr::Function(datafusion_sql::sqlparser::ast::Function {

@@ -36,7 +36,10 @@ pub fn explain(planned: &Planned) -> Explained {
         .vertices
         .iter()
         .zip(&planned.properties)
-        .map(|(vertex, properties)| ExplainedVertex { vertex: vertex.clone(), properties: properties.clone() })
+        .map(|(vertex, properties)| ExplainedVertex {
+            vertex: vertex.clone(),
+            properties: properties.clone(),
+        })
         .collect();
     Explained { vertices, edges: graph.edges.clone(), bounded: planned.job.bounded() }
 }
@@ -49,7 +52,11 @@ impl Explained {
             // Writing to a String cannot fail.
             let _ = self.vertex_text(v, &mut out);
         }
-        let end = if self.bounded { "The job ends when its sources end." } else { "The job runs until it is stopped." };
+        let end = if self.bounded {
+            "The job ends when its sources end."
+        } else {
+            "The job runs until it is stopped."
+        };
         out.push_str(end);
         out.push('\n');
         out
@@ -67,9 +74,19 @@ impl Explained {
             }
         }
         if !v.vertex.sink {
-            writeln!(out, "  gives [{}], {}", v.properties.columns.join(", "), changelog(v.properties.changelog))?;
+            writeln!(
+                out,
+                "  gives [{}], {}",
+                v.properties.columns.join(", "),
+                changelog(v.properties.changelog)
+            )?;
         } else {
-            writeln!(out, "  takes [{}], {}", v.properties.columns.join(", "), changelog(v.properties.changelog))?;
+            writeln!(
+                out,
+                "  takes [{}], {}",
+                v.properties.columns.join(", "),
+                changelog(v.properties.changelog)
+            )?;
         }
         if let Some(time) = &v.properties.event_time {
             writeln!(out, "  event time {time}")?;
@@ -113,7 +130,13 @@ impl Explained {
             let _ = writeln!(out, "  v{}{open}\"{label}\"{close}", v.vertex.id);
         }
         for e in &self.edges {
-            let _ = writeln!(out, "  v{} -->|{}| v{}", e.from, self.partitioning(e).replace(['(', ')'], " ").trim(), e.to);
+            let _ = writeln!(
+                out,
+                "  v{} -->|{}| v{}",
+                e.from,
+                self.partitioning(e).replace(['(', ')'], " ").trim(),
+                e.to
+            );
         }
         out
     }

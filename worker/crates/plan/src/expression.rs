@@ -25,7 +25,8 @@ pub(crate) fn compile(e: &Expr, fields: &[Field], text: String) -> Result<Arc<dy
     }
     let schema = positional(fields);
     let context = PhysicalPlanningContext::default();
-    let physical = create_physical_expr(e, &schema, &ExecutionProps::new(), &context).map_err(|e| e.strip_backtrace())?;
+    let physical = create_physical_expr(e, &schema, &ExecutionProps::new(), &context)
+        .map_err(|e| e.strip_backtrace())?;
     Ok(Arc::new(Computed { physical, text }))
 }
 
@@ -40,10 +41,12 @@ impl fmt::Debug for ColumnAt {
 
 impl Expression for ColumnAt {
     fn evaluate(&self, rows: &RecordBatch) -> Result<ArrayRef, Failure> {
-        rows.columns()
-            .get(self.0)
-            .cloned()
-            .ok_or_else(|| Failure::new(FailureKind::Bug, format!("no column {} in a batch of {}", self.0, rows.num_columns())))
+        rows.columns().get(self.0).cloned().ok_or_else(|| {
+            Failure::new(
+                FailureKind::Bug,
+                format!("no column {} in a batch of {}", self.0, rows.num_columns()),
+            )
+        })
     }
 }
 
@@ -89,7 +92,8 @@ impl Expression for NotNull {
     fn evaluate(&self, rows: &RecordBatch) -> Result<ArrayRef, Failure> {
         let array = self.inner.evaluate(rows)?;
         if array.logical_null_count() > 0 {
-            let message = format!("column {} is declared NOT NULL, but {:?} gave NULL", self.column, self.inner);
+            let message =
+                format!("column {} is declared NOT NULL, but {:?} gave NULL", self.column, self.inner);
             return Err(Failure::new(FailureKind::Expression, message));
         }
         Ok(array)

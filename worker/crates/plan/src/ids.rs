@@ -8,22 +8,33 @@ use weir_protocol::TransformId;
 /// What a node of the graph is, for its id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Description {
-    /// What it computes from which stateful inputs.
+    /// What it is.
+    pub(crate) own: String,
+    /// What it is to those that read it: stateless steps are what they read.
     pub(crate) base: String,
-    /// All filters on the way to it: tells apart what `base` does not.
+    /// All filters on the way to it: tells apart what `own` does not.
     pub(crate) filters: String,
 }
 
-/// The ids of all nodes. Nodes of equal `base` all carry their filters, so that state never goes to
+impl Description {
+    /// Of a node that those who read it know as what it is.
+    pub(crate) fn of(own: String, filters: String) -> Self {
+        Self { base: own.clone(), own, filters }
+    }
+}
+
+/// The ids of all nodes. Nodes of equal `own` all carry their filters, so that state never goes to
 /// another one than before when one of them is added; a number is the last resort.
 pub(crate) fn assign(descriptions: &[Description]) -> Vec<TransformId> {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for d in descriptions {
-        *counts.entry(&d.base).or_default() += 1;
+        *counts.entry(&d.own).or_default() += 1;
     }
     let full: Vec<String> = descriptions
         .iter()
-        .map(|d| if counts[d.base.as_str()] > 1 { format!("{} where {}", d.base, d.filters) } else { d.base.clone() })
+        .map(|d| {
+            if counts[d.own.as_str()] > 1 { format!("{} where {}", d.own, d.filters) } else { d.own.clone() }
+        })
         .collect();
     let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
     full.iter()
@@ -40,7 +51,7 @@ mod tests {
     use super::*;
 
     fn d(base: &str, filters: &str) -> Description {
-        Description { base: base.into(), filters: filters.into() }
+        Description::of(base.into(), filters.into())
     }
 
     #[test]

@@ -14,10 +14,9 @@ pub(crate) enum Length {
 /// The length that an interval literal says.
 pub(crate) fn length(interval: &Interval) -> Result<Length, Fault> {
     let place = Place::of(interval.value.span());
-    let bad = |hint: &str| {
-        Fault::new(place, format!("{interval} is not an interval")).hint(hint.to_owned())
-    };
-    let example = "write for example INTERVAL '10' SECOND, INTERVAL '1:30' MINUTE TO SECOND or INTERVAL '3' MONTH";
+    let bad = |hint: &str| Fault::new(place, format!("{interval} is not an interval")).hint(hint.to_owned());
+    let example =
+        "write for example INTERVAL '10' SECOND, INTERVAL '1:30' MINUTE TO SECOND or INTERVAL '3' MONTH";
     let (text, negative) = match interval.value.as_ref() {
         Expr::Value(v) => match &v.value {
             Value::SingleQuotedString(text) => (text.trim(), false),

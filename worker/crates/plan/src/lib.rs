@@ -127,7 +127,32 @@ pub enum Changelog {
 /// # Errors
 /// Everything that is wrong with it, in the order of the text.
 pub fn plan(sql: &str, options: &PlanOptions) -> Result<Planned, Vec<Problem>> {
-    planner::plan(sql, options).map_err(|faults| shown(faults, sql))
+    deep(|| planner::plan(sql, options)).map_err(|faults| shown(faults, sql))
+}
+
+/// Enough for the deepest expression that is let through.
+const STACK_BYTES: usize = 256 * 1024 * 1024;
+
+/// Runs the planner where it cannot run out of stack, nor take the process with it.
+fn deep<T: Send>(
+    work: impl FnOnce() -> Result<T, Vec<problem::Fault>> + Send,
+) -> Result<T, Vec<problem::Fault>> {
+    let failed = |message: &str| {
+        let start = problem::Place { line: 1, column: 1, length: 0 };
+        Err(vec![
+            problem::Fault::new(start, message)
+                .hint("this is a defect of weir: please report it with the SQL"),
+        ])
+    };
+    std::thread::scope(|scope| {
+        let thread =
+            std::thread::Builder::new().name("plan".into()).stack_size(STACK_BYTES).spawn_scoped(scope, work);
+        match thread.map(std::thread::ScopedJoinHandle::join) {
+            Ok(Ok(planned)) => planned,
+            Ok(Err(_)) => failed("the planner broke off on this job"),
+            Err(e) => failed(&format!("the planner could not be started: {e}")),
+        }
+    })
 }
 
 /// Reads the SET statements only, before the job's configuration exists. Cheap; other statements

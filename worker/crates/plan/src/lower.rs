@@ -52,7 +52,8 @@ impl Lower {
                 let mut fields = Vec::new();
                 for (e, field) in projection.expr.iter().zip(projection.schema.fields()) {
                     let e = self.finish(e, schema, &input.fields)?;
-                    let (t, nullable) = typed(&e, &input.fields).map_err(|e| self.bug(e.strip_backtrace()))?;
+                    let (t, nullable) =
+                        typed(&e, &input.fields).map_err(|e| self.bug(e.strip_backtrace()))?;
                     fields.push(Field::new(field.name(), t, nullable));
                     exprs.push(e);
                 }
@@ -69,7 +70,8 @@ impl Lower {
 
     fn scan(&self, scan: &TableScan) -> Lowered<Rel> {
         let source: &dyn std::any::Any = scan.source.as_ref();
-        let relation = source.downcast_ref::<Relation>().ok_or_else(|| self.bug("a table of another kind"))?;
+        let relation =
+            source.downcast_ref::<Relation>().ok_or_else(|| self.bug("a table of another kind"))?;
         self.relation(relation)
     }
 
@@ -77,7 +79,13 @@ impl Lower {
         match &relation.kind {
             Kind::Table(table) => {
                 if table.source.is_none() {
-                    return Err(Fault::new(self.start, format!("the table `{}` cannot be read: the connector '{}' only writes", table.name, table.connector)));
+                    return Err(Fault::new(
+                        self.start,
+                        format!(
+                            "the table `{}` cannot be read: the connector '{}' only writes",
+                            table.name, table.connector
+                        ),
+                    ));
                 }
                 Ok(Rel::scan(table.clone()))
             }
@@ -98,7 +106,10 @@ impl Lower {
                     });
                 }
                 if input.changelog != Changelog::InsertOnly {
-                    return Err(Fault::new(tvf.place, format!("a window over `{table}`, whose rows are updated, is not supported yet")));
+                    return Err(Fault::new(
+                        tvf.place,
+                        format!("a window over `{table}`, whose rows are updated, is not supported yet"),
+                    ));
                 }
                 Ok(input.windowed(time, tvf.window))
             }
@@ -110,14 +121,22 @@ impl Lower {
         let mut fields = inputs[0].fields.clone();
         for input in &inputs[1..] {
             if input.fields.len() != fields.len() {
-                return Err(Fault::new(self.start, format!("UNION ALL of {} and {} columns", fields.len(), input.fields.len())));
+                return Err(Fault::new(
+                    self.start,
+                    format!("UNION ALL of {} and {} columns", fields.len(), input.fields.len()),
+                ));
             }
             for (a, b) in fields.iter_mut().zip(&input.fields) {
                 let Some(t) = common(a.data_type(), b.data_type()) else {
-                    return Err(Fault::new(self.start, format!(
-                        "UNION ALL: the column `{}` is of type {} and {}, which have no common type",
-                        a.name(), sql_name(a.data_type()), sql_name(b.data_type())
-                    )));
+                    return Err(Fault::new(
+                        self.start,
+                        format!(
+                            "UNION ALL: the column `{}` is of type {} and {}, which have no common type",
+                            a.name(),
+                            sql_name(a.data_type()),
+                            sql_name(b.data_type())
+                        ),
+                    ));
                 };
                 let nullable = a.is_nullable() || b.is_nullable();
                 *a = Field::new(a.name(), t, nullable);
@@ -128,7 +147,10 @@ impl Lower {
         let changelog = if updated { Changelog::Retract } else { Changelog::InsertOnly };
         let mut flat = Vec::new();
         for input in inputs {
-            let exprs = fields.iter().enumerate().map(|(i, f)| cast(column(i), input.fields[i].data_type(), f.data_type(), self.start));
+            let exprs = fields
+                .iter()
+                .enumerate()
+                .map(|(i, f)| cast(column(i), input.fields[i].data_type(), f.data_type(), self.start));
             let exprs = exprs.collect::<Lowered<Vec<_>>>()?;
             let input = input.projected(exprs, fields.clone());
             match input.node.as_ref() {
@@ -155,7 +177,10 @@ impl Lower {
             let e = self.finish(e, schema, &input.fields)?;
             let (t, _) = typed(&e, &input.fields).map_err(|e| self.bug(e.strip_backtrace()))?;
             if matches!(t, DataType::Struct(_) | DataType::List(_)) {
-                return Err(Fault::new(self.start, format!("GROUP BY over {} is not supported yet", sql_name(&t))));
+                return Err(Fault::new(
+                    self.start,
+                    format!("GROUP BY over {} is not supported yet", sql_name(&t)),
+                ));
             }
             keys.push(add(&mut exprs, e));
         }
@@ -165,9 +190,19 @@ impl Lower {
                 return Err(self.bug(e));
             };
             let at = of_udaf(func).ok_or_else(|| self.bug(func.name()))?;
-            let arg = params.args.first().filter(|_| !at.star).map(|a| self.finish(a, schema, &input.fields)).transpose()?;
-            let t = arg.as_ref().map(|a| typed(a, &input.fields)).transpose().map_err(|e| self.bug(e.strip_backtrace()))?;
-            let output = at.function.output_type(t.as_ref().map(|(t, _)| t)).map_err(|m| Fault::new(at.place, m))?;
+            let arg = params
+                .args
+                .first()
+                .filter(|_| !at.star)
+                .map(|a| self.finish(a, schema, &input.fields))
+                .transpose()?;
+            let t = arg
+                .as_ref()
+                .map(|a| typed(a, &input.fields))
+                .transpose()
+                .map_err(|e| self.bug(e.strip_backtrace()))?;
+            let output =
+                at.function.output_type(t.as_ref().map(|(t, _)| t)).map_err(|m| Fault::new(at.place, m))?;
             let filter = params.filter.as_ref().map(|f| self.finish(f, schema, &input.fields)).transpose()?;
             let input_column = arg.map(|a| add(&mut exprs, a));
             let filter = filter.map(|f| add(&mut exprs, f));
@@ -225,8 +260,11 @@ impl Lower {
         let args = calls.iter().flat_map(|c| c.input.into_iter().chain(c.filter));
         let others = keys.iter().zip(&parts).filter(|(_, p)| p.is_none()).map(|(k, _)| *k);
         if !filter.iter().all(plain) || !args.clone().chain(others).all(|i| plain(&exprs[i])) {
-            return Err(Fault::new(self.start, "an aggregation that computes with the bounds of its window is not supported yet")
-                .hint("aggregate first, and compute in a query around it"));
+            return Err(Fault::new(
+                self.start,
+                "an aggregation that computes with the bounds of its window is not supported yet",
+            )
+            .hint("aggregate first, and compute in a query around it"));
         }
         // What goes in: the plain keys, the arguments, the time.
         let mut inputs: Vec<Expr> = Vec::new();
@@ -264,8 +302,14 @@ impl Lower {
         let event_time = output.iter().position(|o| *o == WindowOutput::Time);
         let input_fields = self.fields_of(&inputs, &rows.fields)?;
         let input = rows.clone().filtered(filter).projected(inputs, input_fields);
-        let node = Node::WindowAggregate { input, keys: new_keys, calls: new_calls, time, window: *window, output };
-        Ok(Some(Rel { node: Arc::new(node), fields: out_fields, changelog: Changelog::InsertOnly, event_time }))
+        let node =
+            Node::WindowAggregate { input, keys: new_keys, calls: new_calls, time, window: *window, output };
+        Ok(Some(Rel {
+            node: Arc::new(node),
+            fields: out_fields,
+            changelog: Changelog::InsertOnly,
+            event_time,
+        }))
     }
 
     /// An expression in its final form, over positions.
@@ -285,7 +329,11 @@ impl Lower {
             Expr::Literal(..) => Ok(e.clone()),
             Expr::ScalarFunction(f) => {
                 let call = of_udf(&f.func).ok_or_else(|| self.bug(f.func.name()))?;
-                let args = f.args.iter().map(|a| self.finished(a, schema, positions)).collect::<Lowered<Vec<_>>>()?;
+                let args = f
+                    .args
+                    .iter()
+                    .map(|a| self.finished(a, schema, positions))
+                    .collect::<Lowered<Vec<_>>>()?;
                 self.call(call, args, positions)
             }
             other => Err(self.bug(other)),
@@ -354,7 +402,7 @@ pub(crate) fn cast(e: Expr, from: &DataType, to: &DataType, place: Place) -> Low
 }
 
 /// With constants folded, if that keeps the type.
-fn simplified(e: Expr, positions: DFSchema) -> Expr {
+pub(crate) fn simplified(e: Expr, positions: DFSchema) -> Expr {
     let Ok(before) = e.get_type(&positions) else { return e };
     let positions = Arc::new(positions);
     let context = SimplifyContext::builder().with_schema(positions.clone()).build();

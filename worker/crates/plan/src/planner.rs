@@ -47,14 +47,16 @@ pub(crate) fn plan(sql: &str, options: &PlanOptions) -> Result<Planned, Vec<Faul
     }
     if inserts == 0 && planner.faults.is_empty() {
         let place = Place { line: 1, column: 1, length: 0 };
-        planner.faults.push(Fault::new(place, "there is no INSERT INTO: the job would do nothing").hint("a job consists of CREATE TABLE, CREATE VIEW and INSERT INTO statements"));
+        planner.faults.push(
+            Fault::new(place, "there is no INSERT INTO: the job would do nothing")
+                .hint("a job consists of CREATE TABLE, CREATE VIEW and INSERT INTO statements"),
+        );
     }
     if !planner.faults.is_empty() {
         return Err(planner.faults);
     }
-    let (job, properties) = graph::build(&planner.outputs, options).map_err(|message| {
-        vec![Fault::new(Place { line: 1, column: 1, length: 0 }, message)]
-    })?;
+    let (job, properties) = graph::build(&planner.outputs, options)
+        .map_err(|message| vec![Fault::new(Place { line: 1, column: 1, length: 0 }, message)])?;
     Ok(Planned { job, settings, warnings: Vec::new(), properties })
 }
 
@@ -110,7 +112,8 @@ impl Planner<'_> {
             return true;
         }
         if !if_not_exists {
-            self.faults.push(Fault::new(name.span, format!("there is a table or view `{}` already", name.value)));
+            self.faults
+                .push(Fault::new(name.span, format!("there is a table or view `{}` already", name.value)));
         }
         false
     }
@@ -127,7 +130,10 @@ impl Planner<'_> {
         match catalog::table(def, used, self.options) {
             Ok(table) => {
                 let fields: Vec<Field> = table.columns.iter().map(|c| c.field.clone()).collect();
-                self.declare(name, Relation { schema: Arc::new(Schema::new(fields)), kind: Kind::Table(Arc::new(table)) });
+                self.declare(
+                    name,
+                    Relation { schema: Arc::new(Schema::new(fields)), kind: Kind::Table(Arc::new(table)) },
+                );
             }
             Err(faults) => {
                 self.faults.extend(faults);
@@ -141,7 +147,10 @@ impl Planner<'_> {
             return;
         }
         let place = Place::of(def.name.span);
-        let relation = match self.resolved(*def.query, place).and_then(|plan| renamed(plan, &def.columns, place).map_err(Some)) {
+        let relation = match self
+            .resolved(*def.query, place)
+            .and_then(|plan| renamed(plan, &def.columns, place).map_err(Some))
+        {
             Ok(plan) => {
                 let schema = Arc::new(plan.schema().as_arrow().clone());
                 // Problems of the view are told once, at the view.
@@ -194,9 +203,13 @@ impl Planner<'_> {
     fn target(&mut self, name: &Ident) -> Option<Arc<Table>> {
         let fault = match self.catalog.relations.get(&name.value).map(|r| &r.kind) {
             Some(Kind::Table(table)) if table.sink.is_some() => return Some(table.clone()),
-            Some(Kind::Table(table)) => {
-                Fault::new(name.span, format!("the table `{}` cannot be written: the connector '{}' only reads", name.value, table.connector))
-            }
+            Some(Kind::Table(table)) => Fault::new(
+                name.span,
+                format!(
+                    "the table `{}` cannot be written: the connector '{}' only reads",
+                    name.value, table.connector
+                ),
+            ),
             Some(Kind::Broken) => return None,
             Some(_) => Fault::new(name.span, format!("`{}` is a view: rows go into tables", name.value)),
             None => {
@@ -221,12 +234,16 @@ fn renamed(plan: LogicalPlan, columns: &[Ident], place: Place) -> Result<Logical
     let names: Vec<String> = plan.schema().fields().iter().map(|f| f.name().clone()).collect();
     if columns.is_empty() {
         if let Some(twice) = names.iter().enumerate().find(|(i, n)| names[..*i].contains(n)) {
-            return Err(Fault::new(place, format!("the view has two columns `{}`", twice.1)).hint("give one of them another name with AS"));
+            return Err(Fault::new(place, format!("the view has two columns `{}`", twice.1))
+                .hint("give one of them another name with AS"));
         }
         return Ok(plan);
     }
     if columns.len() != names.len() {
-        return Err(Fault::new(place, format!("the view declares {} columns, its query gives {}", columns.len(), names.len())));
+        return Err(Fault::new(
+            place,
+            format!("the view declares {} columns, its query gives {}", columns.len(), names.len()),
+        ));
     }
     let exprs: Vec<Expr> = plan
         .schema()
@@ -245,12 +262,24 @@ fn renamed(plan: LogicalPlan, columns: &[Ident], place: Place) -> Result<Logical
 fn written(table: &Table, columns: &[Ident], rows: Rel, place: Place) -> Result<Rel, Vec<Fault>> {
     let targets = targets(table, columns)?;
     if targets.len() != rows.fields.len() {
-        let gives = rows.fields.iter().map(|f| format!("{} {}", f.name(), sql_name(f.data_type()))).collect::<Vec<_>>().join(", ");
-        return Err(vec![Fault::new(
-            place,
-            format!("the query gives {} columns, `{}` takes {}", rows.fields.len(), table.name, targets.len()),
-        )
-        .hint(format!("the query gives: {gives}"))]);
+        let gives = rows
+            .fields
+            .iter()
+            .map(|f| format!("{} {}", f.name(), sql_name(f.data_type())))
+            .collect::<Vec<_>>()
+            .join(", ");
+        return Err(vec![
+            Fault::new(
+                place,
+                format!(
+                    "the query gives {} columns, `{}` takes {}",
+                    rows.fields.len(),
+                    table.name,
+                    targets.len()
+                ),
+            )
+            .hint(format!("the query gives: {gives}")),
+        ]);
     }
     let mut faults = Vec::new();
     if rows.changelog != Changelog::InsertOnly && !table.sink.as_ref().is_some_and(|s| s.takes_changelog()) {
@@ -264,12 +293,13 @@ fn written(table: &Table, columns: &[Ident], rows: Rel, place: Place) -> Result<
     for (i, field) in table.physical.fields().iter().enumerate() {
         let e = match targets.iter().position(|t| *t == i) {
             Some(from) => assigned(column(from), &rows.fields[from], field, place),
-            None if field.is_nullable() => {
-                datafusion_common::ScalarValue::try_from(field.data_type())
-                    .map(|null| Expr::Literal(null, None))
-                    .map_err(|e| Fault::new(place, e.strip_backtrace()))
-            }
-            None => Err(Fault::new(place, format!("the column `{}` of `{}` is NOT NULL and is not given", field.name(), table.name))),
+            None if field.is_nullable() => datafusion_common::ScalarValue::try_from(field.data_type())
+                .map(|null| Expr::Literal(null, None))
+                .map_err(|e| Fault::new(place, e.strip_backtrace())),
+            None => Err(Fault::new(
+                place,
+                format!("the column `{}` of `{}` is NOT NULL and is not given", field.name(), table.name),
+            )),
         };
         match e {
             Ok(e) => exprs.push(e),
@@ -289,10 +319,15 @@ fn targets(table: &Table, columns: &[Ident]) -> Result<Vec<usize>, Vec<Fault>> {
     let mut found: Vec<usize> = Vec::new();
     for name in columns {
         match table.physical.index_of(&name.value) {
-            Ok(i) if found.contains(&i) => faults.push(Fault::new(name.span, format!("the column `{}` is there twice", name.value))),
+            Ok(i) if found.contains(&i) => {
+                faults.push(Fault::new(name.span, format!("the column `{}` is there twice", name.value)))
+            }
             Ok(i) => found.push(i),
             Err(_) => {
-                let fault = Fault::new(name.span, format!("`{}` has no column `{}` that can be written", table.name, name.value));
+                let fault = Fault::new(
+                    name.span,
+                    format!("`{}` has no column `{}` that can be written", table.name, name.value),
+                );
                 let known = table.physical.fields().iter().map(|f| f.name().as_str());
                 faults.push(match nearest(&name.value, known) {
                     Some(near) => fault.hint(format!("did you mean `{near}`?")),
@@ -313,7 +348,13 @@ fn assigned(e: Expr, from: &Field, to: &Field, place: Place) -> Result<Expr, Fau
     }
     let fault = Fault::new(
         place,
-        format!("the column `{}` is of type {}, but the query gives {} (`{}`)", to.name(), sql_name(to.data_type()), sql_name(from.data_type()), from.name()),
+        format!(
+            "the column `{}` is of type {}, but the query gives {} (`{}`)",
+            to.name(),
+            sql_name(to.data_type()),
+            sql_name(from.data_type()),
+            from.name()
+        ),
     );
     Err(if castable(from.data_type(), to.data_type()) {
         fault.hint(format!("write CAST(… AS {})", sql_name(to.data_type())))

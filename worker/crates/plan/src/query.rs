@@ -1,13 +1,34 @@
 //! The clauses of a query: what is supported is rewritten, the rest is refused where it stands.
 
 use datafusion_sql::sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, SetOperator, SetQuantifier,
-    Spanned, TableFactor, TableWithJoins, Value,
+    Distinct, Expr, GroupByExpr, Ident, ObjectName, Query, Select, SelectItem, SetExpr, SetOperator,
+    SetQuantifier, Spanned, TableFactor, TableWithJoins, Value,
 };
 
 use crate::desugar::Desugar;
 use crate::problem::{Fault, Place};
 use crate::window_tvf;
+
+/// The names of a SELECT's columns so far.
+#[derive(Default)]
+struct Names {
+    taken: Vec<String>,
+    unnamed: usize,
+}
+
+impl Names {
+    /// The name, or if it is taken already, the name with the first number that is free, as in Flink.
+    fn free(&mut self, name: &str) -> String {
+        let mut free = name.to_owned();
+        let mut n = 0;
+        while self.taken.contains(&free) {
+            free = format!("{name}{n}");
+            n += 1;
+        }
+        self.taken.push(free.clone());
+        free
+    }
+}
 
 impl Desugar {
     /// Rewrites a query.
@@ -50,8 +71,11 @@ impl Desugar {
                         other => format!("{op} {other}"),
                     };
                     self.faults.push(
-                        Fault::new(Place::of(right.span()), format!("{what} before this query is not supported yet"))
-                            .hint("UNION ALL is"),
+                        Fault::new(
+                            Place::of(right.span()),
+                            format!("{what} before this query is not supported yet"),
+                        )
+                        .hint("UNION ALL is"),
                     );
                 }
                 self.set_expr(left);
@@ -74,10 +98,10 @@ impl Desugar {
                 self.refuse(place, "a join");
             }
         }
-        let mut unnamed = 0;
+        let mut names = Names::default();
         self.aggregates_allowed = true;
         for item in &mut select.projection {
-            self.item(item, &mut unnamed);
+            self.item(item, &mut names);
         }
         if let Some(having) = &mut select.having {
             self.expr(having);
@@ -146,23 +170,30 @@ impl Desugar {
     }
 
     /// Names a column of a SELECT as Flink does.
-    fn item(&mut self, item: &mut SelectItem, unnamed: &mut usize) {
+    fn item(&mut self, item: &mut SelectItem, names: &mut Names) {
         match item {
             SelectItem::UnnamedExpr(e) => {
-                let alias = match e {
-                    Expr::Identifier(_) => None,
-                    Expr::CompoundIdentifier(parts) => parts.last().map(|p| Ident::with_quote('`', &p.value)),
+                let (own, plain) = match e {
+                    Expr::Identifier(name) => (name.value.clone(), true),
+                    Expr::CompoundIdentifier(parts) => {
+                        (parts.last().map(|p| p.value.clone()).unwrap_or_default(), false)
+                    }
                     _ => {
-                        *unnamed += 1;
-                        Some(Ident::with_quote('`', format!("EXPR${}", *unnamed - 1)))
+                        names.unnamed += 1;
+                        (format!("EXPR${}", names.unnamed - 1), false)
                     }
                 };
+                let name = names.free(&own);
                 self.expr(e);
-                if let Some(alias) = alias {
-                    *item = SelectItem::ExprWithAlias { expr: e.clone(), alias };
+                if !plain || name != own {
+                    *item =
+                        SelectItem::ExprWithAlias { expr: e.clone(), alias: Ident::with_quote('`', name) };
                 }
             }
-            SelectItem::ExprWithAlias { expr, .. } => self.expr(expr),
+            SelectItem::ExprWithAlias { expr, alias } => {
+                alias.value = names.free(&alias.value);
+                self.expr(expr);
+            }
             SelectItem::Wildcard(options) | SelectItem::QualifiedWildcard(_, options) => {
                 let plain = options.opt_exclude.is_none()
                     && options.opt_except.is_none()

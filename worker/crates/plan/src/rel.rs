@@ -38,7 +38,14 @@ pub(crate) enum Node {
     /// Keys, then calls.
     Aggregate { input: Rel, keys: Vec<usize>, calls: Vec<AggregateCall> },
     /// One row per key and window.
-    WindowAggregate { input: Rel, keys: Vec<usize>, calls: Vec<AggregateCall>, time: usize, window: Window, output: Vec<WindowOutput> },
+    WindowAggregate {
+        input: Rel,
+        keys: Vec<usize>,
+        calls: Vec<AggregateCall>,
+        time: usize,
+        window: Window,
+        output: Vec<WindowOutput>,
+    },
     /// Rows of all.
     Union { inputs: Vec<Rel> },
 }
@@ -58,7 +65,8 @@ pub(crate) fn position(e: &Expr) -> Option<usize> {
 
 /// The columns of `fields`, named by their positions, for typing and compiling expressions.
 pub(crate) fn positional(fields: &[Field]) -> DFSchema {
-    let fields: Vec<Field> = fields.iter().enumerate().map(|(i, f)| f.clone().with_name(i.to_string())).collect();
+    let fields: Vec<Field> =
+        fields.iter().enumerate().map(|(i, f)| f.clone().with_name(i.to_string())).collect();
     // Names that are positions are unique, so this cannot fail; an empty schema makes errors later.
     DFSchema::from_unqualified_fields(fields.into(), HashMap::new()).unwrap_or_else(|_| DFSchema::empty())
 }
@@ -103,9 +111,11 @@ impl Rel {
     }
 
     fn calc(self, filter: Vec<Expr>, exprs: Vec<Expr>, fields: Vec<Field>) -> Self {
-        let identity = exprs.len() == self.fields.len() && exprs.iter().enumerate().all(|(i, e)| position(e) == Some(i));
+        let identity =
+            exprs.len() == self.fields.len() && exprs.iter().enumerate().all(|(i, e)| position(e) == Some(i));
         // A NOT NULL that is only now asked for must be checked.
-        let stricter = fields.iter().zip(&self.fields).any(|(new, old)| !new.is_nullable() && old.is_nullable());
+        let stricter =
+            fields.iter().zip(&self.fields).any(|(new, old)| !new.is_nullable() && old.is_nullable());
         let identity = identity && !stricter;
         if identity && filter.is_empty() {
             return Self { fields, ..self };
@@ -160,8 +170,10 @@ impl Rel {
                 let rank = |i: usize| used.iter().position(|u| *u == i).unwrap_or(0);
                 let narrow = input.pruned(&used);
                 let rel = narrow.windowed(rank(*time), *window);
-                let columns: Vec<usize> =
-                    needed.iter().map(|i| if *i < width { rank(*i) } else { used.len() + i - width }).collect();
+                let columns: Vec<usize> = needed
+                    .iter()
+                    .map(|i| if *i < width { rank(*i) } else { used.len() + i - width })
+                    .collect();
                 pick(rel, &columns)
             }
             Node::Aggregate { input, keys, calls } => {
@@ -209,10 +221,12 @@ pub(crate) fn references(e: &Expr) -> BTreeSet<usize> {
 
 /// The expression with each column replaced.
 pub(crate) fn replaced(e: &Expr, f: impl Fn(usize) -> Expr) -> Expr {
-    let replace = |e: Expr| Ok(match position(&e) {
-        Some(i) => Transformed::yes(f(i)),
-        None => Transformed::no(e),
-    });
+    let replace = |e: Expr| {
+        Ok(match position(&e) {
+            Some(i) => Transformed::yes(f(i)),
+            None => Transformed::no(e),
+        })
+    };
     // The closure does not fail.
     e.clone().transform_up(replace).map_or_else(|_| e.clone(), |t| t.data)
 }
@@ -245,7 +259,9 @@ fn once<'a>(inner: &[Expr], users: impl Iterator<Item = &'a Expr>) -> bool {
 pub(crate) fn cheap(e: &Expr) -> bool {
     match e {
         Expr::Column(_) | Expr::Literal(..) => true,
-        Expr::ScalarFunction(f) => of_udf(&f.func).is_some_and(|c| c.function.name == "field") && f.args.iter().all(cheap),
+        Expr::ScalarFunction(f) => {
+            of_udf(&f.func).is_some_and(|c| c.function.name == "field") && f.args.iter().all(cheap)
+        }
         _ => false,
     }
 }

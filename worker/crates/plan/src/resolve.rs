@@ -73,7 +73,9 @@ impl<'a> Names<'a> {
 
     fn relation(&self, name: &str) -> Result<Arc<Relation>> {
         match self.catalog.relations.get(name) {
-            Some(relation) if matches!(relation.kind, Kind::Broken) => Err(DataFusionError::Internal(BROKEN.into())),
+            Some(relation) if matches!(relation.kind, Kind::Broken) => {
+                Err(DataFusionError::Internal(BROKEN.into()))
+            }
             Some(relation) => Ok(relation.clone()),
             None => {
                 // The place is found by the name.
@@ -99,7 +101,10 @@ impl<'a> Names<'a> {
             }
             fields.push(Arc::new(Field::new(name, TIMESTAMP_3, false)));
         }
-        Ok(Arc::new(Relation { schema: Arc::new(Schema::new(fields)), kind: Kind::Window(tvf.clone(), input) }))
+        Ok(Arc::new(Relation {
+            schema: Arc::new(Schema::new(fields)),
+            kind: Kind::Window(tvf.clone(), input),
+        }))
     }
 }
 
@@ -168,7 +173,10 @@ impl ExprPlanner for FieldAccess {
             // The place is found by the path.
             let place = Place { line: 0, column: 0, length: 0 };
             let call = Call::new(access, Param::Text(name.clone()), place, 0);
-            e = Expr::ScalarFunction(ScalarFunction::new_udf(Arc::new(ScalarUDF::new_from_impl(call)), vec![e]));
+            e = Expr::ScalarFunction(ScalarFunction::new_udf(
+                Arc::new(ScalarUDF::new_from_impl(call)),
+                vec![e],
+            ));
         }
         Ok(PlannerResult::Planned(e))
     }
@@ -181,10 +189,16 @@ fn options() -> ParserOptions {
 }
 
 /// The plan of a rewritten query.
-pub(crate) fn query(catalog: &Catalog, desugar: &Desugar, query: Query, start: Place) -> std::result::Result<LogicalPlan, Option<Fault>> {
+pub(crate) fn query(
+    catalog: &Catalog,
+    desugar: &Desugar,
+    query: Query,
+    start: Place,
+) -> std::result::Result<LogicalPlan, Option<Fault>> {
     let names = Names::new(catalog, desugar);
     let tables = tables(&query);
-    let planned = SqlToRel::new_with_options(&names, options()).sql_statement_to_plan(ast::Statement::Query(Box::new(query)));
+    let planned = SqlToRel::new_with_options(&names, options())
+        .sql_statement_to_plan(ast::Statement::Query(Box::new(query)));
     planned.map_err(|e| fault(e, desugar, &tables, start))
 }
 
@@ -198,7 +212,8 @@ pub(crate) fn expression(
 ) -> std::result::Result<Expr, Option<Fault>> {
     use datafusion_expr::ExprSchemable;
     let names = Names::new(catalog, desugar);
-    let planned = SqlToRel::new_with_options(&names, options()).sql_to_expr(e, schema, &mut PlannerContext::new());
+    let planned =
+        SqlToRel::new_with_options(&names, options()).sql_to_expr(e, schema, &mut PlannerContext::new());
     // Types are checked when they are asked for.
     planned.and_then(|e| e.get_type(schema).map(|_| e)).map_err(|e| fault(e, desugar, &[], start))
 }
@@ -217,7 +232,12 @@ fn tables(query: &Query) -> Vec<(String, Place)> {
 }
 
 /// What an error of DataFusion means to the user, and where; `None` if it was told already.
-fn fault(error: DataFusionError, desugar: &Desugar, tables: &[(String, Place)], start: Place) -> Option<Fault> {
+fn fault(
+    error: DataFusionError,
+    desugar: &Desugar,
+    tables: &[(String, Place)],
+    start: Place,
+) -> Option<Fault> {
     let mut error = error;
     let mut place = None;
     loop {
@@ -233,11 +253,18 @@ fn fault(error: DataFusionError, desugar: &Desugar, tables: &[(String, Place)], 
 }
 
 fn of_span(span: datafusion_common::Span) -> Place {
-    let length = if span.start.line == span.end.line { span.end.column.saturating_sub(span.start.column) } else { 0 };
+    let length =
+        if span.start.line == span.end.line { span.end.column.saturating_sub(span.start.column) } else { 0 };
     Place { line: span.start.line as u32, column: span.start.column as u32, length: length as u32 }
 }
 
-fn told(error: DataFusionError, desugar: &Desugar, tables: &[(String, Place)], place: Option<Place>, start: Place) -> Option<Fault> {
+fn told(
+    error: DataFusionError,
+    desugar: &Desugar,
+    tables: &[(String, Place)],
+    place: Option<Place>,
+    start: Place,
+) -> Option<Fault> {
     match error {
         DataFusionError::External(inner) => match inner.downcast::<Fault>() {
             Ok(fault) => Some(placed(*fault, desugar, tables, start)),
@@ -247,7 +274,9 @@ fn told(error: DataFusionError, desugar: &Desugar, tables: &[(String, Place)], p
         DataFusionError::SchemaError(inner, _) => Some(schema_fault(&inner, desugar, place, start)),
         other => {
             let text = other.strip_backtrace();
-            let text = text.trim_start_matches("Error during planning: ").trim_start_matches("This feature is not implemented: ");
+            let text = text
+                .trim_start_matches("Error during planning: ")
+                .trim_start_matches("This feature is not implemented: ");
             Some(Fault::new(place.unwrap_or(start), readable(text)))
         }
     }
@@ -276,14 +305,18 @@ fn schema_fault(error: &SchemaError, desugar: &Desugar, place: Option<Place>, st
             names.dedup();
             match nearest(&field.name, names.iter().copied()) {
                 Some(near) => fault.hint(format!("did you mean `{near}`?")),
-                None => fault.hint(format!("the columns are {}", names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", "))),
+                None => fault.hint(format!(
+                    "the columns are {}",
+                    names.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")
+                )),
             }
         }
         SchemaError::AmbiguousReference { field } => {
             let place = place.or_else(|| field.spans.first().map(of_span)).unwrap_or(start);
             Fault::new(place, format!("the column `{}` is ambiguous", field.name))
         }
-        SchemaError::DuplicateQualifiedField { name, .. } | SchemaError::DuplicateUnqualifiedField { name } => {
+        SchemaError::DuplicateQualifiedField { name, .. }
+        | SchemaError::DuplicateUnqualifiedField { name } => {
             let _ = desugar;
             Fault::new(place.unwrap_or(start), format!("two columns have the name `{name}`"))
                 .hint("give one of them another name with AS")
@@ -293,7 +326,9 @@ fn schema_fault(error: &SchemaError, desugar: &Desugar, place: Option<Place>, st
 
 fn shown(column: &Column) -> String {
     match &column.relation {
-        Some(relation) if window_tvf::number_of(relation.table()).is_none() => format!("{}.{}", relation.table(), column.name),
+        Some(relation) if window_tvf::number_of(relation.table()).is_none() => {
+            format!("{}.{}", relation.table(), column.name)
+        }
         _ => column.name.clone(),
     }
 }

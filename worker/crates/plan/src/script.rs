@@ -6,10 +6,10 @@ use datafusion_sql::sqlparser::keywords::Keyword;
 use datafusion_sql::sqlparser::parser::{Parser, ParserError};
 use datafusion_sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan, Tokenizer, Whitespace};
 
+use crate::Setting;
 use crate::dialect::Flink;
 use crate::problem::{Fault, Place};
 use crate::table::{TableDef, parse_table};
-use crate::Setting;
 
 /// A statement that was understood.
 pub(crate) enum Statement {
@@ -86,8 +86,11 @@ fn pieces(sql: &str) -> Result<Vec<Piece>, Fault> {
     for token in tokens {
         match &token.token {
             Token::Whitespace(Whitespace::MultiLineComment(text)) if text.starts_with('+') => {
-                return Err(Fault::new(Place { length: 3, ..Place::of(token.span) }, "hints are not supported yet")
-                    .hint("remove /*+ … */"));
+                return Err(Fault::new(
+                    Place { length: 3, ..Place::of(token.span) },
+                    "hints are not supported yet",
+                )
+                .hint("remove /*+ … */"));
             }
             Token::Whitespace(_) | Token::EOF => {}
             Token::SemiColon => pieces.push(Vec::new()),
@@ -146,8 +149,26 @@ impl StatementSet {
     }
 }
 
+/// Operators nest as deep as there are of them; what plans them is recursive.
+const MAX_OPERATORS: usize = 1_000;
+
+fn is_operator(token: &Token) -> bool {
+    match token {
+        Token::Word(w) => {
+            matches!(w.keyword, Keyword::AND | Keyword::OR | Keyword::NOT | Keyword::CASE | Keyword::UNION)
+        }
+        Token::Plus | Token::Minus | Token::Mul | Token::Div | Token::Mod | Token::StringConcat => true,
+        Token::Eq | Token::Neq | Token::Lt | Token::LtEq | Token::Gt | Token::GtEq => true,
+        _ => false,
+    }
+}
+
 fn statement(piece: Piece) -> Result<Statement, Fault> {
     let first = Place::of(piece[0].span);
+    if let Some(token) = piece.iter().filter(|t| is_operator(&t.token)).nth(MAX_OPERATORS) {
+        let message = format!("the statement has more than {MAX_OPERATORS} operators");
+        return Err(Fault::new(token.span, message).hint("use IN for long lists of values"));
+    }
     let end = piece.last().map_or(first, |t| Place::of(t.span));
     let second = piece.get(1).map(|t| t.token.to_string().to_uppercase()).unwrap_or_default();
     let head = piece[0].token.to_string().to_uppercase();
@@ -165,8 +186,9 @@ fn statement(piece: Piece) -> Result<Statement, Fault> {
                 .hint("write INSERT INTO <table> before it; the connector 'print' shows rows"));
         }
         _ => {
-            return Err(Fault::new(first, format!("{head} statements are not supported"))
-                .hint("a job consists of SET, CREATE TABLE, CREATE VIEW, INSERT INTO and EXECUTE STATEMENT SET"));
+            return Err(Fault::new(first, format!("{head} statements are not supported")).hint(
+                "a job consists of SET, CREATE TABLE, CREATE VIEW, INSERT INTO and EXECUTE STATEMENT SET",
+            ));
         }
     };
     let rest = p.peek_token();
@@ -210,8 +232,11 @@ fn create(p: &mut Parser, end: Place) -> Result<Statement, Fault> {
         "VIEW" => view(p, end),
         _ => {
             let temporary = if temporary { "TEMPORARY " } else { "" };
-            Err(Fault::new(Place::of(token.span).or(end), format!("CREATE {temporary}{what} is not supported yet"))
-                .hint("CREATE TABLE and CREATE VIEW are"))
+            Err(Fault::new(
+                Place::of(token.span).or(end),
+                format!("CREATE {temporary}{what} is not supported yet"),
+            )
+            .hint("CREATE TABLE and CREATE VIEW are"))
         }
     }
 }
@@ -239,7 +264,10 @@ fn view(p: &mut Parser, end: Place) -> Result<Statement, Fault> {
 fn insert(p: &mut Parser, place: Place, end: Place) -> Result<Statement, Fault> {
     p.next_token();
     if p.parse_keyword(Keyword::OVERWRITE) {
-        return Err(Fault::new(p.get_current_token().span, "INSERT OVERWRITE is not supported: a stream has no end"));
+        return Err(Fault::new(
+            p.get_current_token().span,
+            "INSERT OVERWRITE is not supported: a stream has no end",
+        ));
     }
     p.expect_keyword(Keyword::INTO).map_err(|e| parser_fault(&e, end))?;
     let table = name(p, end)?;
@@ -277,8 +305,11 @@ pub(crate) fn simple_name(name: &datafusion_sql::sqlparser::ast::ObjectName) -> 
     use datafusion_sql::sqlparser::ast::{ObjectNamePart, Spanned};
     match name.0.as_slice() {
         [ObjectNamePart::Identifier(ident)] => Ok(ident),
-        _ => Err(Fault::new(name.span(), format!("{name} names a catalog or database, which are not supported"))
-            .hint("use the table's name alone")),
+        _ => Err(Fault::new(
+            name.span(),
+            format!("{name} names a catalog or database, which are not supported"),
+        )
+        .hint("use the table's name alone")),
     }
 }
 

@@ -12,7 +12,9 @@ use crate::types::sql_name;
 pub(crate) fn show(e: &Expr, columns: &[String]) -> String {
     let sub = |e: &Expr| show(e, columns);
     match e {
-        Expr::Column(c) => position(e).and_then(|i| columns.get(i)).cloned().unwrap_or_else(|| c.name.clone()),
+        Expr::Column(c) => {
+            position(e).and_then(|i| columns.get(i)).cloned().unwrap_or_else(|| c.name.clone())
+        }
         Expr::Literal(value, _) => literal(value),
         Expr::BinaryExpr(b) => {
             let op = match b.op {
@@ -41,6 +43,15 @@ pub(crate) fn show(e: &Expr, columns: &[String]) -> String {
         },
         other => other.to_string(),
     }
+}
+
+/// The text of a conjunction.
+pub(crate) fn show_all(filters: &[Expr], columns: &[String]) -> String {
+    let part = |e: &Expr| match e {
+        Expr::BinaryExpr(b) if b.op == Operator::Or => format!("({})", show(e, columns)),
+        _ => show(e, columns),
+    };
+    filters.iter().map(part).collect::<Vec<_>>().join(" AND ")
 }
 
 /// In brackets, unless it cannot be misread.
@@ -78,20 +89,32 @@ fn show_call(call: &Call, args: &[String]) -> String {
         }
         (Param::Text(unit), "EXTRACT") => format!("EXTRACT({unit} FROM {})", args.join("")),
         (Param::Text(unit), "FLOOR TO") => format!("FLOOR({} TO {unit})", args.join("")),
-        (Param::Text(unit), "TIMESTAMPDIFF" | "TIMESTAMPADD") => format!("{name}({unit}, {})", args.join(", ")),
+        (Param::Text(unit), "TIMESTAMPDIFF" | "TIMESTAMPADD") => {
+            format!("{name}({unit}, {})", args.join(", "))
+        }
         (Param::Text(digits), "ROUND" | "TRUNCATE") => format!("{name}({}, {digits})", args.join(", ")),
         (Param::Text(text), "LIKE") => format!("{} LIKE {} ESCAPE '{text}'", args[0], args[1]),
         (Param::Text(text), _) => format!("{name}({}, '{text}')", args.join(", ")),
         (_, "negate") => format!("-{}", args.join("")),
-        (_, "LIKE" | "||" | "+" | "-" | "*" | "/") if args.len() == 2 => format!("({} {name} {})", args[0], args[1]),
+        (_, "LIKE" | "||" | "+" | "-" | "*" | "/") if args.len() == 2 => {
+            format!("({} {name} {})", args[0], args[1])
+        }
         _ => format!("{name}({})", args.join(", ")),
     }
 }
 
 fn literal(value: &ScalarValue) -> String {
     match value {
-        ScalarValue::Utf8View(Some(text)) | ScalarValue::Utf8(Some(text)) => format!("'{}'", text.replace('\'', "''")),
-        ScalarValue::Boolean(Some(b)) => if *b { "TRUE".into() } else { "FALSE".into() },
+        ScalarValue::Utf8View(Some(text)) | ScalarValue::Utf8(Some(text)) => {
+            format!("'{}'", text.replace('\'', "''"))
+        }
+        ScalarValue::Boolean(Some(b)) => {
+            if *b {
+                "TRUE".into()
+            } else {
+                "FALSE".into()
+            }
+        }
         ScalarValue::DurationMillisecond(Some(ms)) => match ms % 1_000 {
             0 => format!("INTERVAL '{}' SECOND", ms / 1_000),
             _ => format!("INTERVAL '{}.{:03}' SECOND", ms / 1_000, (ms % 1_000).abs()),

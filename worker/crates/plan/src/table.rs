@@ -30,7 +30,7 @@ pub(crate) struct ColumnDef {
 /// Where a column's values come from.
 pub(crate) enum ColumnKind {
     Physical(Field),
-    Computed(Expr),
+    Computed(Box<Expr>),
 }
 
 /// `WATERMARK FOR column AS expression`.
@@ -125,7 +125,7 @@ fn column(p: &mut Parser, table: &mut TableDef, end: Place) -> Result<(), Fault>
     if p.parse_keyword(Keyword::AS) {
         let expression = p.parse_expr().map_err(|e| parser_fault(&e, end))?;
         comment(p, end)?;
-        table.columns.push(ColumnDef { name: column, kind: ColumnKind::Computed(expression) });
+        table.columns.push(ColumnDef { name: column, kind: ColumnKind::Computed(Box::new(expression)) });
         return Ok(());
     }
     let declared = parse_type(p)?;
@@ -149,7 +149,8 @@ fn not_enforced(p: &mut Parser, place: Place) -> Result<(), Fault> {
     if p.parse_keyword(Keyword::NOT) && p.parse_keyword(Keyword::ENFORCED) {
         return Ok(());
     }
-    Err(Fault::new(place, "a primary key is not checked, and must say so").hint("write PRIMARY KEY … NOT ENFORCED"))
+    Err(Fault::new(place, "a primary key is not checked, and must say so")
+        .hint("write PRIMARY KEY … NOT ENFORCED"))
 }
 
 fn set_key(table: &mut TableDef, key: Vec<Ident>, place: Place) -> Result<(), Fault> {
@@ -179,13 +180,17 @@ fn options(p: &mut Parser, end: Place) -> Result<Vec<OptionDef>, Fault> {
     loop {
         let key = p.next_token();
         let Token::SingleQuotedString(name) = &key.token else {
-            return Err(Fault::new(Place::of(key.span).or(end), "an option's key is in quotes").hint("write 'key' = 'value'"));
+            return Err(Fault::new(Place::of(key.span).or(end), "an option's key is in quotes")
+                .hint("write 'key' = 'value'"));
         };
         p.expect_token(&Token::Eq).map_err(|e| parser_fault(&e, end))?;
         let value = p.next_token();
         let Token::SingleQuotedString(text) = value.token else {
-            return Err(Fault::new(Place::of(value.span).or(end), format!("the value of the option '{name}' is in quotes"))
-                .hint("write 'key' = 'value'"));
+            return Err(Fault::new(
+                Place::of(value.span).or(end),
+                format!("the value of the option '{name}' is in quotes"),
+            )
+            .hint("write 'key' = 'value'"));
         };
         if options.iter().any(|o| o.key == *name) {
             return Err(Fault::new(key.span, format!("the option '{name}' is there twice")));

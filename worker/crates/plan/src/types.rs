@@ -44,9 +44,28 @@ impl Declared {
 }
 
 const NAMES: &[&str] = &[
-    "CHAR", "VARCHAR", "STRING", "BOOLEAN", "BINARY", "VARBINARY", "BYTES", "DECIMAL", "NUMERIC", "TINYINT",
-    "SMALLINT", "INT", "INTEGER", "BIGINT", "FLOAT", "DOUBLE", "DATE", "TIME", "TIMESTAMP", "TIMESTAMP_LTZ",
-    "ROW", "ARRAY",
+    "CHAR",
+    "VARCHAR",
+    "STRING",
+    "BOOLEAN",
+    "BINARY",
+    "VARBINARY",
+    "BYTES",
+    "DECIMAL",
+    "NUMERIC",
+    "TINYINT",
+    "SMALLINT",
+    "INT",
+    "INTEGER",
+    "BIGINT",
+    "FLOAT",
+    "DOUBLE",
+    "DATE",
+    "TIME",
+    "TIMESTAMP",
+    "TIMESTAMP_LTZ",
+    "ROW",
+    "ARRAY",
 ];
 
 /// Parses a type with its `NULL` or `NOT NULL`, if any.
@@ -143,7 +162,8 @@ fn string(p: &mut Parser, padded: bool, default: Option<i64>) -> Result<Declared
 }
 
 fn decimal(p: &mut Parser, place: Place) -> Result<DataType, Fault> {
-    let bad = |what: String| Fault::new(place, what).hint("write DECIMAL(p, s) with 1 <= p <= 38 and 0 <= s <= p");
+    let bad =
+        |what: String| Fault::new(place, what).hint("write DECIMAL(p, s) with 1 <= p <= 38 and 0 <= s <= p");
     let (mut precision, mut scale) = (10, 0);
     if p.consume_token(&Token::LParen) {
         precision = p.parse_literal_uint().map_err(|e| parser_fault(&e, place))?;
@@ -265,7 +285,8 @@ pub(crate) fn sql_name(t: &DataType) -> String {
         DataType::Interval(_) => "INTERVAL YEAR TO MONTH".into(),
         DataType::List(item) => format!("ARRAY<{}>", sql_name(item.data_type())),
         DataType::Struct(fields) => {
-            let fields: Vec<_> = fields.iter().map(|f| format!("`{}` {}", f.name(), sql_name(f.data_type()))).collect();
+            let fields: Vec<_> =
+                fields.iter().map(|f| format!("`{}` {}", f.name(), sql_name(f.data_type()))).collect();
             format!("ROW<{}>", fields.join(", "))
         }
         other => other.to_string(),
@@ -320,9 +341,8 @@ pub(crate) fn common(a: &DataType, b: &DataType) -> Option<DataType> {
         (DataType::Timestamp(u, z), DataType::Timestamp(v, y)) if z == y => {
             Some(DataType::Timestamp((*u).max(*v), z.clone()))
         }
-        (DataType::Date32, t @ DataType::Timestamp(_, None)) | (t @ DataType::Timestamp(_, None), DataType::Date32) => {
-            Some(t.clone())
-        }
+        (DataType::Date32, t @ DataType::Timestamp(_, None))
+        | (t @ DataType::Timestamp(_, None), DataType::Date32) => Some(t.clone()),
         (DataType::Time32(_), DataType::Time32(_)) => Some(DataType::Time32(TimeUnit::Millisecond)),
         _ if is_numeric(a) && is_numeric(b) => Some(common_number(a, b)),
         _ => None,
@@ -338,7 +358,9 @@ fn common_number(a: &DataType, b: &DataType) -> DataType {
             let scale = s1.max(s2);
             adjusted_decimal((p1 - s1).max(p2 - s2) + scale, scale)
         }
-        _ if matches!((a, b), (DataType::Float32, t) | (t, DataType::Float32) if is_integer(t)) => DataType::Float32,
+        _ if matches!((a, b), (DataType::Float32, t) | (t, DataType::Float32) if is_integer(t)) => {
+            DataType::Float32
+        }
         _ => DataType::Float64,
     }
 }

@@ -51,7 +51,8 @@ pub(crate) fn read(e: &Expr) -> Result<Tvf, Fault> {
     let args = arguments(function, &name, parameters, place)?;
     let table = table(args[0].ok_or_else(|| missing(&name, "the table", place))?, place)?;
     let time = descriptor(args[1].ok_or_else(|| missing(&name, "DESCRIPTOR(<column>)", place))?, place)?;
-    let millis = |i: usize| -> Result<Option<i64>, Fault> { args.get(i).copied().flatten().map(millis).transpose() };
+    let millis =
+        |i: usize| -> Result<Option<i64>, Fault> { args.get(i).copied().flatten().map(millis).transpose() };
     let needed = |i: usize, what: &str| millis(i)?.ok_or_else(|| missing(&name, what, place));
     let window = if name == "TUMBLE" {
         Tumble::new(needed(2, "the size")?, millis(3)?.unwrap_or(0)).map(Window::Tumble)
@@ -108,13 +109,18 @@ fn table(e: &Expr, place: Place) -> Result<Ident, Fault> {
                 ObjectNamePart::Function(_) => None,
             })
             .collect(),
-        Expr::Subquery(_) => return Err(Fault::new(place, "a window over a query is not supported yet").hint("make it a view")),
+        Expr::Subquery(_) => {
+            return Err(
+                Fault::new(place, "a window over a query is not supported yet").hint("make it a view")
+            );
+        }
         _ => Vec::new(),
     };
     match parts.as_slice() {
         [marker, table] if marker.value == TABLE_ARGUMENT => Ok((*table).clone()),
         [marker, .., last] if marker.value == TABLE_ARGUMENT => {
-            Err(Fault::new(last.span, "catalogs and databases are not supported").hint("use the table's name alone"))
+            Err(Fault::new(last.span, "catalogs and databases are not supported")
+                .hint("use the table's name alone"))
         }
         _ => Err(Fault::new(Place::of(e.span()), "the first argument is a table").hint("write TABLE <name>")),
     }
@@ -139,9 +145,16 @@ fn millis(e: &Expr) -> Result<i64, Fault> {
     match e {
         Expr::Interval(i) => match interval::length(i)? {
             Length::Millis(n) => Ok(n),
-            Length::Months(_) => Err(Fault::new(place, "a window's size cannot be in months or years").hint("use DAY")),
+            Length::Months(_) => {
+                Err(Fault::new(place, "a window's size cannot be in months or years").hint("use DAY"))
+            }
         },
-        Expr::UnaryOp { op: datafusion_sql::sqlparser::ast::UnaryOperator::Minus, expr } => millis(expr).map(|n| -n),
-        _ => Err(Fault::new(place, "a window's size is a literal").hint("write for example INTERVAL '10' SECOND")),
+        Expr::UnaryOp { op: datafusion_sql::sqlparser::ast::UnaryOperator::Minus, expr } => {
+            millis(expr).map(|n| -n)
+        }
+        _ => {
+            Err(Fault::new(place, "a window's size is a literal")
+                .hint("write for example INTERVAL '10' SECOND"))
+        }
     }
 }

@@ -16,19 +16,21 @@ fn ddl() -> String {
 fn planned(sql: &str) -> Planned {
     let sql = ddl() + sql;
     let options = PlanOptions { parallelism: 2, ..PlanOptions::default() };
-    plan(&sql, &options).unwrap_or_else(|problems| {
-        let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
-        panic!("{}", all.join("\n"))
-    })
+    let shown = |problems: Vec<weir_plan::Problem>| {
+        problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    plan(&sql, &options).map_err(shown).expect("a job that can be planned")
 }
 
 /// `WEIR_BLESS=1` writes the expected files anew; the difference is then for a person to judge.
 #[test]
 fn jobs_are_planned_as_expected() {
     let mut wrong = Vec::new();
-    let mut files: Vec<_> = fs::read_dir(folder()).expect("the folder").map(|f| f.expect("a file").path()).collect();
+    let mut files: Vec<_> =
+        fs::read_dir(folder()).expect("the folder").map(|f| f.expect("a file").path()).collect();
     files.sort();
-    for file in files.iter().filter(|f| f.extension().is_some_and(|e| e == "sql") && !f.ends_with("ddl.sql")) {
+    for file in files.iter().filter(|f| f.extension().is_some_and(|e| e == "sql") && !f.ends_with("ddl.sql"))
+    {
         let got = explain(&planned(&fs::read_to_string(file).expect("a job"))).text();
         let expected = file.with_extension("txt");
         if std::env::var_os("WEIR_BLESS").is_some() {
@@ -81,7 +83,9 @@ fn the_id_of_an_aggregation_changes_with_what_it_computes() {
 #[test]
 fn aggregations_that_differ_by_their_filter_only_keep_apart() {
     let two = |a: &str, b: &str| {
-        let one = |w: &str| format!("INSERT INTO out SELECT auction, COUNT(*) FROM bid WHERE price > {w} GROUP BY auction;");
+        let one = |w: &str| {
+            format!("INSERT INTO out SELECT auction, COUNT(*) FROM bid WHERE price > {w} GROUP BY auction;")
+        };
         let mut found = ids(&planned(&format!("{OUT}{}{}", one(a), one(b))), "Aggregate");
         found.sort();
         found
@@ -94,14 +98,19 @@ fn aggregations_that_differ_by_their_filter_only_keep_apart() {
 
 #[test]
 fn equal_aggregations_of_two_statements_are_one() {
-    let twice = planned(&format!("{OUT}CREATE TABLE out2 (auction BIGINT, num BIGINT) WITH ('connector' = 'blackhole');{COUNT}{}", COUNT.replace("out", "out2")));
+    let twice = planned(&format!(
+        "{OUT}CREATE TABLE out2 (auction BIGINT, num BIGINT) WITH ('connector' = 'blackhole');{COUNT}{}",
+        COUNT.replace("out", "out2")
+    ));
     assert_eq!(ids(&twice, "Aggregate").len(), 1);
     assert_eq!(ids(&twice, "nexmark").len(), 1);
 }
 
 #[test]
 fn only_what_is_used_is_read() {
-    let job = planned("CREATE TABLE out (p BIGINT) WITH ('connector' = 'blackhole'); INSERT INTO out SELECT price FROM bid;");
+    let job = planned(
+        "CREATE TABLE out (p BIGINT) WITH ('connector' = 'blackhole'); INSERT INTO out SELECT price FROM bid;",
+    );
     let source = job.job.nodes[0].source.as_ref().expect("a source");
     let names: Vec<_> = source.factory.schema().fields().iter().map(|f| f.name().clone()).collect();
     assert_eq!(names.len(), 1, "the event type is compared by the source, the time is not read: {names:?}");

@@ -2,6 +2,7 @@
 
 /// One thing that can happen in a world. `p` is a process, `w` one of its workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "`p`, `w` and the like are said once, above")]
 pub enum Choice {
     /// Another coordinator process comes up, with its workers.
     Start,

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use weir_checkpoint::gc::Plan;
 use weir_checkpoint::journal::{Append, Claim};
-use weir_checkpoint::{Manifest, Record, Restore, Slot, View};
+use weir_checkpoint::{Claimed, Manifest, Record, Restore, Slot, View};
 use weir_coordinator::{Exit, State};
 use weir_protocol::{FromWorker, Stamp, WorkerId};
 use weir_runtime::Timestamp;
@@ -13,12 +13,17 @@ use crate::worker::Worker;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Process {
+    /// The how many-th process of the world it is.
+    pub(crate) number: u64,
+    pub(crate) nonces: u64,
     pub(crate) paused: bool,
     pub(crate) state: State,
     pub(crate) claim: Option<Claim>,
     pub(crate) append: Option<Append>,
     /// A claim that goes on without reading, as a mutant does: what it captured.
     pub(crate) blind_claim: Option<Append>,
+    /// A claim that is durable, and whose restore point is looked up later, as a mutant does.
+    pub(crate) unread_claim: Option<Claimed>,
     pub(crate) view: View,
     pub(crate) manifest: Option<Manifest>,
     pub(crate) timer: Option<Timestamp>,
@@ -63,6 +68,12 @@ impl Process {
 
     pub(crate) fn lives(&self) -> bool {
         self.exit.is_none()
+    }
+
+    /// A name that nobody else makes, and that does not depend on what others do.
+    pub(crate) fn nonce(&mut self) -> String {
+        self.nonces += 1;
+        format!("p{}.{}", self.number, self.nonces)
     }
 
     /// The ids of all its workers.

@@ -34,14 +34,19 @@ pub fn run(seed: u64, setup: Setup, mut trace: impl FnMut(usize, &Choice, &World
     let mut world = World::new(setup);
     let mut hasher = DefaultHasher::new();
     let mut steps = 0;
-    let storm = STORMY / 2 + (random.next_u64() % STORMY as u64) as usize;
+    let mut storm = STORMY / 2 + (random.next_u64() % STORMY as u64) as usize;
     while steps < storm + CALM && world.violation().is_none() && !world.finished() {
         if steps == storm {
             world.calm_down();
         }
         let Some(choice) = pick(&world, &random) else {
-            world.ghost.broken("nothing can happen any more, and the job is not finished");
-            break;
+            if steps >= storm {
+                world.ghost.broken("nothing can happen any more, and the job is not finished");
+                break;
+            }
+            // Every process that may be started is dead: the storm is over.
+            storm = steps;
+            continue;
         };
         trace(steps, &choice, &world);
         choice.hash(&mut hasher);

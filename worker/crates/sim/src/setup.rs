@@ -67,6 +67,8 @@ pub struct Setup {
     pub timers: u32,
     /// Whether what is not about coordinators and store happens at once, so that fewer orders exist.
     pub eager: bool,
+    /// Whether other things may happen between the steps of garbage collection.
+    pub collect: bool,
     /// Whether time goes on.
     pub clock: bool,
     /// What is wrong on purpose.
@@ -98,6 +100,7 @@ impl Setup {
             failures: 0,
             timers: 1,
             eager: true,
+            collect: false,
             clock: false,
             mutant: None,
         }
@@ -126,6 +129,7 @@ impl Setup {
             failures: 8,
             timers: u32::MAX,
             eager: false,
+            collect: true,
             clock: true,
             mutant: None,
         }

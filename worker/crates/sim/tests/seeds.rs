@@ -11,7 +11,12 @@ fn number(name: &str) -> Option<u64> {
 #[test]
 fn every_seed_keeps_all_invariants_and_finishes_exactly_once() {
     if let Some(seed) = number("WEIR_SEED") {
-        let outcome = run(seed, Setup::simulation(), |step, choice, _| println!("{step:6} {choice:?}"));
+        let mut last = String::new();
+        let outcome = run(seed, Setup::simulation(), |step, choice, world| {
+            println!("{step:6} {choice:?}");
+            last = format!("{world:#?}");
+        });
+        println!("before the last step: {last}");
         println!("{outcome:?}");
         assert_eq!(outcome.violation, None);
         return;
@@ -38,12 +43,26 @@ fn one_seed_gives_one_run() {
     assert_ne!(run(0, Setup::simulation(), |_, _, _| ()).trace, other, "seeds differ");
 }
 
+/// The invariant that a mutant breaks first, or one of them.
+fn breaks(mutant: Mutant) -> &'static [&'static str] {
+    match mutant {
+        Mutant::NoBoundaryCheck => &["J7"],
+        Mutant::RestoreReadAgain | Mutant::ClaimMovesOn => &["J5"],
+        Mutant::AppendAtNewEnd => &["J2", "J4"],
+        Mutant::UnknownIsFailure => &["K4", "a claim was refused"],
+        Mutant::CommitBeforeRecord => &["S3"],
+        Mutant::OldAckAccepted => &["K1"],
+        Mutant::QuietSplitLeftOut => &["K2"],
+    }
+}
+
 #[test]
 fn every_mutant_is_caught_by_some_seed() {
     for mutant in Mutant::ALL {
         let setup = || Setup { mutant: Some(mutant), ..Setup::simulation() };
-        let caught = (0..2_000).find_map(|seed| Some((seed, run(seed, setup(), |_, _, _| ()).violation?)));
+        let caught = (0..10_000).find_map(|seed| Some((seed, run(seed, setup(), |_, _, _| ()).violation?)));
         let (seed, (step, what)) = caught.unwrap_or_else(|| panic!("{mutant:?} was not caught"));
         println!("{mutant:?}: seed {seed}, step {step}: {what}");
+        assert!(breaks(mutant).iter().any(|name| what.starts_with(name)), "{mutant:?} broke {what}");
     }
 }

@@ -108,6 +108,8 @@ pub struct Claim {
     wanted: ClaimRequest,
     round: u64,
     boundary: Option<Slot>,
+    /// There were files before the slots were listed this time.
+    remains: bool,
     view: View,
     state: State,
     request: Request,
@@ -120,6 +122,7 @@ impl Claim {
             wanted,
             round: 0,
             boundary: None,
+            remains: false,
             view: View::default(),
             state: State::Boundary,
             request: Request::ReadBoundary,
@@ -158,7 +161,10 @@ impl Claim {
                 self.again();
             }
             (State::Remains, Response::Remains(true)) => {
-                return Err(ClaimRefused::Lost("there are checkpoint files, but no record of any"));
+                // Files come after the first claim's record: one that was made since the slots were listed
+                // would explain them, so look once more before calling the journal lost.
+                self.remains = true;
+                self.again();
             }
             (State::Remains, Response::Remains(false)) => self.write()?,
             (State::Append(append), response) => return self.on_append(append, response),
@@ -185,6 +191,9 @@ impl Claim {
         let Some(tail) = slots.into_iter().filter(|s| *s >= first).max() else {
             if self.boundary.is_some() {
                 return Err(ClaimRefused::Lost("it has a boundary, but no record behind it"));
+            }
+            if self.remains {
+                return Err(ClaimRefused::Lost("there are checkpoint files, but no record of any"));
             }
             self.ask(State::Remains, Request::ListRemains);
             return Ok(());

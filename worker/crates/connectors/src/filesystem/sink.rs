@@ -224,7 +224,8 @@ impl<F: Send + 'static> FileSink<F> {
         let columns = match self.options.files.changelog_column {
             None => columns.collect(),
             Some(_) => {
-                let kinds: StringViewArray = (0..chunk.len()).map(|row| Some(chunk.kind(row).short())).collect();
+                let kinds: StringViewArray =
+                    (0..chunk.len()).map(|row| Some(chunk.kind(row).short())).collect();
                 std::iter::once(Arc::new(kinds) as _).chain(columns).collect()
             }
         };

@@ -3,6 +3,7 @@
 
 use weir_protocol::{CheckpointKind, Failure, FailureKind};
 
+use crate::action::Action;
 use crate::state::{Phase, State};
 use crate::step::Step;
 use weir_runtime::Timestamp;
@@ -15,6 +16,7 @@ impl Step<'_> {
             Phase::Cancelling { missing, deadline, .. } if *deadline <= now => {
                 for worker in std::mem::take(missing) {
                     self.state.workers.remove(&worker);
+                    self.out.push(Action::GiveUp { worker });
                 }
             }
             Phase::BackingOff { until } if *until <= now => self.try_again(),

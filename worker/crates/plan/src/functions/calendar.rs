@@ -94,7 +94,11 @@ pub(super) fn read_time(text: &str) -> Option<(i64, i64, i64, i64)> {
     let hour = digits(parts.next()?, 1, 2)?;
     let minute = digits(parts.next()?, 1, 2)?;
     let second = parts.next().map_or(Some(0), |s| digits(s, 1, 2))?;
-    let nanos = if text.contains('.') { digits(&format!("{fraction:0<9}"), 9, 9).filter(|_| !fraction.is_empty())? } else { 0 };
+    let nanos = if text.contains('.') {
+        digits(&format!("{fraction:0<9}"), 9, 9).filter(|_| !fraction.is_empty())?
+    } else {
+        0
+    };
     let valid = parts.next().is_none() && hour < 24 && minute < 60 && second < 60;
     valid.then_some((hour, minute, second, nanos))
 }
@@ -127,7 +131,16 @@ mod tests {
 
     #[test]
     fn texts_that_are_no_times_are_not_read() {
-        for bad in ["", "2020", "2020-13-01", "2021-02-29", "2020-1-1x", "2020-01-01 24:00", "2020-01-01 1:2:3.", "20-01-01"] {
+        for bad in [
+            "",
+            "2020",
+            "2020-13-01",
+            "2021-02-29",
+            "2020-1-1x",
+            "2020-01-01 24:00",
+            "2020-01-01 1:2:3.",
+            "20-01-01",
+        ] {
             assert_eq!(read_timestamp(bad), None, "{bad}");
         }
         for good in ["2020-02-29", "2020-1-1 1:02", "2020-01-01T23:59:59.123456789"] {

@@ -7,7 +7,9 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{
     Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
 };
-use arrow_array::{Array, ArrayRef, BinaryArray, BooleanArray, Decimal128Array, StringViewArray, new_null_array};
+use arrow_array::{
+    Array, ArrayRef, BinaryArray, BooleanArray, Decimal128Array, StringViewArray, new_null_array,
+};
 use arrow_buffer::i256;
 use arrow_schema::{DataType, TimeUnit};
 
@@ -49,7 +51,9 @@ pub(crate) fn castable(from: &DataType, to: &DataType) -> bool {
         (t, DataType::Binary) | (DataType::Binary, t) => *t == STRING,
         (t, _) if *t == STRING => true,
         (DataType::Boolean, t) | (t, DataType::Boolean) => is_numeric(t),
-        (DataType::Date32, DataType::Time32(_)) | (DataType::Time32(_), _) => matches!(to, DataType::Time32(_)),
+        (DataType::Date32, DataType::Time32(_)) | (DataType::Time32(_), _) => {
+            matches!(to, DataType::Time32(_))
+        }
         (a, b) => (is_numeric(a) && is_numeric(b)) || (time(a) && time(b)),
     }
 }
@@ -173,13 +177,20 @@ fn numbers(array: &ArrayRef) -> Result<Box<dyn Iterator<Item = Option<Number>> +
         DataType::Int16 => whole!(Int16Type),
         DataType::Int32 => whole!(Int32Type),
         DataType::Int64 => whole!(Int64Type),
-        DataType::Float32 => {
-            Box::new(array.as_primitive::<Float32Type>().iter().map(|v| v.map(|v| Number::Approximate(f64::from(v)))))
+        DataType::Float32 => Box::new(
+            array.as_primitive::<Float32Type>().iter().map(|v| v.map(|v| Number::Approximate(f64::from(v)))),
+        ),
+        DataType::Float64 => {
+            Box::new(array.as_primitive::<Float64Type>().iter().map(|v| v.map(Number::Approximate)))
         }
-        DataType::Float64 => Box::new(array.as_primitive::<Float64Type>().iter().map(|v| v.map(Number::Approximate))),
         DataType::Decimal128(_, scale) => {
             let scale = i32::from(*scale);
-            Box::new(array.as_primitive::<Decimal128Type>().iter().map(move |v| v.map(|v| Number::Exact(v, scale))))
+            Box::new(
+                array
+                    .as_primitive::<Decimal128Type>()
+                    .iter()
+                    .map(move |v| v.map(|v| Number::Exact(v, scale))),
+            )
         }
         other => return Err(format!("{} is not a number", sql_name(other))),
     })
@@ -222,19 +233,27 @@ pub(super) fn per_second(t: &DataType) -> i64 {
 pub(super) fn civils(array: &ArrayRef) -> Result<Vec<Option<Civil>>, String> {
     let t = array.data_type().clone();
     let wide = match &t {
-        DataType::Date32 | DataType::Time32(_) => arrow_cast::cast(array, &DataType::Int32)
-            .and_then(|a| arrow_cast::cast(&a, &DataType::Int64)),
+        DataType::Date32 | DataType::Time32(_) => {
+            arrow_cast::cast(array, &DataType::Int32).and_then(|a| arrow_cast::cast(&a, &DataType::Int64))
+        }
         DataType::Timestamp(..) => arrow_cast::cast(array, &DataType::Int64),
         other => return Err(format!("{} is not a time", sql_name(other))),
     };
     let wide = wide.map_err(|e| e.to_string())?;
     let factor = if t == DataType::Date32 { 86_400 } else { 1 };
     let per_second = per_second(&t);
-    Ok(wide.as_primitive::<Int64Type>().iter().map(|v| v.map(|v| Civil::of(v * factor, per_second))).collect())
+    Ok(wide
+        .as_primitive::<Int64Type>()
+        .iter()
+        .map(|v| v.map(|v| Civil::of(v * factor, per_second)))
+        .collect())
 }
 
 /// Times put together as a type; cut off to its unit.
-pub(super) fn of_civils(civils: impl Iterator<Item = Result<Option<Civil>, String>>, to: &DataType) -> Result<ArrayRef, String> {
+pub(super) fn of_civils(
+    civils: impl Iterator<Item = Result<Option<Civil>, String>>,
+    to: &DataType,
+) -> Result<ArrayRef, String> {
     let per_second = per_second(to);
     let one = |c: Civil| -> Result<i64, String> {
         let out_of_range = || format!("{} is out of range of {}", c.date_text(), sql_name(to));
@@ -247,7 +266,8 @@ pub(super) fn of_civils(civils: impl Iterator<Item = Result<Option<Civil>, Strin
             _ => c.value(per_second).ok_or_else(out_of_range),
         }
     };
-    let values: arrow_array::Int64Array = civils.map(|c| c?.map(one).transpose()).collect::<Result<_, _>>()?;
+    let values: arrow_array::Int64Array =
+        civils.map(|c| c?.map(one).transpose()).collect::<Result<_, _>>()?;
     let values: ArrayRef = Arc::new(values);
     let narrow = match to {
         DataType::Date32 | DataType::Time32(_) => {
@@ -265,17 +285,27 @@ fn time_to(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, String> {
 fn to_text(array: &ArrayRef, length: Option<(usize, bool)>, safe: bool) -> Result<StringViewArray, String> {
     let texts: Vec<Option<String>> = match array.data_type() {
         t if *t == STRING => array.as_string_view().iter().map(|v| v.map(str::to_owned)).collect(),
-        DataType::Boolean => {
-            array.as_boolean().iter().map(|v| v.map(|b| if b { "TRUE".into() } else { "FALSE".into() })).collect()
-        }
+        DataType::Boolean => array
+            .as_boolean()
+            .iter()
+            .map(|v| v.map(|b| if b { "TRUE".into() } else { "FALSE".into() }))
+            .collect(),
         DataType::Binary => binary_texts(array.as_binary::<i32>(), safe)?,
-        DataType::Float32 => array.as_primitive::<Float32Type>().iter().map(|v| v.map(|v| approximate(f64::from(v), &format!("{v:e}")))).collect(),
+        DataType::Float32 => array
+            .as_primitive::<Float32Type>()
+            .iter()
+            .map(|v| v.map(|v| approximate(f64::from(v), &format!("{v:e}"))))
+            .collect(),
         DataType::Date32 => civils(array)?.into_iter().map(|c| c.map(|c| c.date_text())).collect(),
         t @ (DataType::Time32(_) | DataType::Timestamp(..)) => {
             let digits = per_second(t).ilog10() as usize;
             let time_only = matches!(t, DataType::Time32(_));
             let text = |c: Civil| {
-                if time_only { c.time_text(digits) } else { format!("{} {}", c.date_text(), c.time_text(digits)) }
+                if time_only {
+                    c.time_text(digits)
+                } else {
+                    format!("{} {}", c.date_text(), c.time_text(digits))
+                }
             };
             civils(array)?.into_iter().map(|c| c.map(text)).collect()
         }
@@ -362,12 +392,22 @@ fn from_text(texts: &StringViewArray, to: &DataType, safe: bool) -> Result<Array
         }};
     }
     Ok(match to {
-        DataType::Int8 => Arc::new(collect!(arrow_array::Int8Array, |t| whole(t).and_then(|n| i8::try_from(n).ok()))),
-        DataType::Int16 => Arc::new(collect!(arrow_array::Int16Array, |t| whole(t).and_then(|n| i16::try_from(n).ok()))),
-        DataType::Int32 => Arc::new(collect!(arrow_array::Int32Array, |t| whole(t).and_then(|n| i32::try_from(n).ok()))),
+        DataType::Int8 => {
+            Arc::new(collect!(arrow_array::Int8Array, |t| whole(t).and_then(|n| i8::try_from(n).ok())))
+        }
+        DataType::Int16 => {
+            Arc::new(collect!(arrow_array::Int16Array, |t| whole(t).and_then(|n| i16::try_from(n).ok())))
+        }
+        DataType::Int32 => {
+            Arc::new(collect!(arrow_array::Int32Array, |t| whole(t).and_then(|n| i32::try_from(n).ok())))
+        }
         DataType::Int64 => Arc::new(collect!(arrow_array::Int64Array, whole)),
-        DataType::Float32 => Arc::new(collect!(arrow_array::Float32Array, |t: &str| float(t).and_then(|t| t.parse().ok()))),
-        DataType::Float64 => Arc::new(collect!(arrow_array::Float64Array, |t: &str| float(t).and_then(|t| t.parse().ok()))),
+        DataType::Float32 => {
+            Arc::new(collect!(arrow_array::Float32Array, |t: &str| float(t).and_then(|t| t.parse().ok())))
+        }
+        DataType::Float64 => {
+            Arc::new(collect!(arrow_array::Float64Array, |t: &str| float(t).and_then(|t| t.parse().ok())))
+        }
         DataType::Boolean => Arc::new(collect!(BooleanArray, boolean)),
         DataType::Binary => Arc::new(texts.iter().map(|v| v.map(str::as_bytes)).collect::<BinaryArray>()),
         DataType::Decimal128(precision, scale) => {
@@ -376,7 +416,8 @@ fn from_text(texts: &StringViewArray, to: &DataType, safe: bool) -> Result<Array
                 None if safe => Ok(None),
                 None => Err(refuse(text)),
             };
-            let array = texts.iter().map(|v| v.map_or(Ok(None), one)).collect::<Result<Decimal128Array, String>>()?;
+            let array =
+                texts.iter().map(|v| v.map_or(Ok(None), one)).collect::<Result<Decimal128Array, String>>()?;
             Arc::new(array.with_precision_and_scale(*precision, *scale).map_err(|e| e.to_string())?)
         }
         _ => {
@@ -433,7 +474,11 @@ fn text_to_decimal(text: &str, precision: u8, scale: i32) -> Option<Option<i128>
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let digits = whole.trim_start_matches(['+', '-']);
     let plain = |t: &str| t.bytes().all(|b| b.is_ascii_digit());
-    if digits.len() + 1 < whole.len() || !plain(digits) || !plain(fraction) || digits.len() + fraction.len() == 0 {
+    if digits.len() + 1 < whole.len()
+        || !plain(digits)
+        || !plain(fraction)
+        || digits.len() + fraction.len() == 0
+    {
         return None;
     }
     let from = i32::try_from(fraction.len()).ok()? - exponent;

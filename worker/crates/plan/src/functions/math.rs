@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type};
+use arrow_array::types::{
+    Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+};
 use arrow_array::{Array, ArrayRef, Decimal128Array, Float64Array};
 use arrow_buffer::i256;
 use arrow_schema::DataType;
@@ -27,11 +29,41 @@ pub(super) const ALL: &[Function] = &[
     Function { name: "CEIL", arity: (1, 1), typing: no_scale, native: None, eval: Some(floor) },
     Function { name: "ROUND", arity: (1, 2), typing: round_type, native: None, eval: Some(round) },
     Function { name: "TRUNCATE", arity: (1, 2), typing: round_type, native: None, eval: Some(round) },
-    Function { name: "POWER", arity: (2, 2), typing: doubles, native: None, eval: Some(|e| zip(e, f64::powf)) },
-    Function { name: "ATAN2", arity: (2, 2), typing: doubles, native: None, eval: Some(|e| zip(e, f64::atan2)) },
-    Function { name: "PI", arity: (0, 0), typing: doubles, native: None, eval: Some(|e| fixed(e, std::f64::consts::PI)) },
-    Function { name: "E", arity: (0, 0), typing: doubles, native: None, eval: Some(|e| fixed(e, std::f64::consts::E)) },
-    Function { name: "GREATEST", arity: (1, usize::MAX), typing: all_same, native: None, eval: Some(extreme) },
+    Function {
+        name: "POWER",
+        arity: (2, 2),
+        typing: doubles,
+        native: None,
+        eval: Some(|e| zip(e, f64::powf)),
+    },
+    Function {
+        name: "ATAN2",
+        arity: (2, 2),
+        typing: doubles,
+        native: None,
+        eval: Some(|e| zip(e, f64::atan2)),
+    },
+    Function {
+        name: "PI",
+        arity: (0, 0),
+        typing: doubles,
+        native: None,
+        eval: Some(|e| fixed(e, std::f64::consts::PI)),
+    },
+    Function {
+        name: "E",
+        arity: (0, 0),
+        typing: doubles,
+        native: None,
+        eval: Some(|e| fixed(e, std::f64::consts::E)),
+    },
+    Function {
+        name: "GREATEST",
+        arity: (1, usize::MAX),
+        typing: all_same,
+        native: None,
+        eval: Some(extreme),
+    },
     Function { name: "LEAST", arity: (1, usize::MAX), typing: all_same, native: None, eval: Some(extreme) },
     unary!("SQRT", f64::sqrt),
     unary!("EXP", f64::exp),
@@ -87,7 +119,13 @@ fn round_type(call: &Call, args: &[Arg]) -> Result<Typing, String> {
     let result = match typing.result {
         DataType::Decimal128(p, s) => {
             let (p, s) = (i32::from(p), i32::from(s));
-            let (p, s) = if n >= s { (p, s) } else if n < 0 { ((1 + p - s).min(38), 0) } else { ((1 + p - s + n).min(38), n) };
+            let (p, s) = if n >= s {
+                (p, s)
+            } else if n < 0 {
+                ((1 + p - s).min(38), 0)
+            } else {
+                ((1 + p - s + n).min(38), n)
+            };
             DataType::Decimal128(p as u8, s as i8)
         }
         other => other,
@@ -97,7 +135,8 @@ fn round_type(call: &Call, args: &[Arg]) -> Result<Typing, String> {
 
 fn all_same(_: &Call, args: &[Arg]) -> Result<Typing, String> {
     let t = args[1..].iter().try_fold(args[0].data_type.clone(), |a, b| {
-        common(&a, &b.data_type).ok_or_else(|| format!("{} and {} have no common type", sql_name(&a), sql_name(&b.data_type)))
+        common(&a, &b.data_type)
+            .ok_or_else(|| format!("{} and {} have no common type", sql_name(&a), sql_name(&b.data_type)))
     })?;
     if matches!(t, DataType::Struct(_) | DataType::List(_) | DataType::Null) {
         return Err(format!("values of type {} have no order", sql_name(&t)));
@@ -123,15 +162,27 @@ macro_rules! by_type {
     ($array:expr, $whole:expr, $float:expr, $double:expr, $decimal:expr) => {{
         let array = $array;
         match array.data_type() {
-            DataType::Int8 => Ok(Arc::new(array.as_primitive::<Int8Type>().unary::<_, Int8Type>(|v| $whole(i64::from(v)) as i8)) as ArrayRef),
-            DataType::Int16 => Ok(Arc::new(array.as_primitive::<Int16Type>().unary::<_, Int16Type>(|v| $whole(i64::from(v)) as i16))),
-            DataType::Int32 => Ok(Arc::new(array.as_primitive::<Int32Type>().unary::<_, Int32Type>(|v| $whole(i64::from(v)) as i32))),
+            DataType::Int8 => Ok(Arc::new(
+                array.as_primitive::<Int8Type>().unary::<_, Int8Type>(|v| $whole(i64::from(v)) as i8),
+            ) as ArrayRef),
+            DataType::Int16 => Ok(Arc::new(
+                array.as_primitive::<Int16Type>().unary::<_, Int16Type>(|v| $whole(i64::from(v)) as i16),
+            )),
+            DataType::Int32 => Ok(Arc::new(
+                array.as_primitive::<Int32Type>().unary::<_, Int32Type>(|v| $whole(i64::from(v)) as i32),
+            )),
             DataType::Int64 => Ok(Arc::new(array.as_primitive::<Int64Type>().unary::<_, Int64Type>($whole))),
-            DataType::Float32 => Ok(Arc::new(array.as_primitive::<Float32Type>().unary::<_, Float32Type>($float))),
-            DataType::Float64 => Ok(Arc::new(array.as_primitive::<Float64Type>().unary::<_, Float64Type>($double))),
+            DataType::Float32 => {
+                Ok(Arc::new(array.as_primitive::<Float32Type>().unary::<_, Float32Type>($float)))
+            }
+            DataType::Float64 => {
+                Ok(Arc::new(array.as_primitive::<Float64Type>().unary::<_, Float64Type>($double)))
+            }
             DataType::Decimal128(p, s) => {
                 let out = array.as_primitive::<Decimal128Type>().unary::<_, Decimal128Type>($decimal);
-                out.with_precision_and_scale(*p, *s).map(|a| Arc::new(a) as ArrayRef).map_err(|e| e.to_string())
+                out.with_precision_and_scale(*p, *s)
+                    .map(|a| Arc::new(a) as ArrayRef)
+                    .map_err(|e| e.to_string())
             }
             other => Err(format!("{} is not a number", sql_name(other))),
         }
@@ -153,7 +204,8 @@ fn sign(eval: &Eval) -> Result<ArrayRef, String> {
         _ => 1,
     };
     let float = |v: f64| if v == 0.0 || v.is_nan() { v } else { v.signum() };
-    by_type!(array, |v: i64| v.signum(), |v: f32| float(f64::from(v)) as f32, float, |v: i128| v.signum() * one)
+    by_type!(array, |v: i64| v.signum(), |v: f32| float(f64::from(v)) as f32, float, |v: i128| v.signum()
+        * one)
 }
 
 fn floor(eval: &Eval) -> Result<ArrayRef, String> {
@@ -161,10 +213,18 @@ fn floor(eval: &Eval) -> Result<ArrayRef, String> {
     let up = eval.call.function.name == "CEIL";
     match (array.data_type(), eval.result) {
         (DataType::Float32, _) => {
-            Ok(Arc::new(array.as_primitive::<Float32Type>().unary::<_, Float32Type>(if up { f32::ceil } else { f32::floor })))
+            Ok(Arc::new(array.as_primitive::<Float32Type>().unary::<_, Float32Type>(if up {
+                f32::ceil
+            } else {
+                f32::floor
+            })))
         }
         (DataType::Float64, _) => {
-            Ok(Arc::new(array.as_primitive::<Float64Type>().unary::<_, Float64Type>(if up { f64::ceil } else { f64::floor })))
+            Ok(Arc::new(array.as_primitive::<Float64Type>().unary::<_, Float64Type>(if up {
+                f64::ceil
+            } else {
+                f64::floor
+            })))
         }
         (DataType::Decimal128(_, s), DataType::Decimal128(p, _)) => {
             let unit = 10_i128.pow(u32::from(s.unsigned_abs()));
@@ -189,7 +249,8 @@ fn round(eval: &Eval) -> Result<ArrayRef, String> {
     match (array.data_type(), eval.result) {
         (DataType::Decimal128(_, s), DataType::Decimal128(p, to)) => {
             let values = array.as_primitive::<Decimal128Type>().iter();
-            let one = |v| exact(v, i32::from(*s), i32::from(*to)).and_then(|v| within(i256::from_i128(v), *p));
+            let one =
+                |v| exact(v, i32::from(*s), i32::from(*to)).and_then(|v| within(i256::from_i128(v), *p));
             let out: Decimal128Array = values.map(|v| v.and_then(one)).collect();
             Ok(Arc::new(out.with_precision_and_scale(*p, *to).map_err(|e| e.to_string())?))
         }

@@ -8,9 +8,9 @@ mod math;
 mod operators;
 mod pattern;
 mod strings;
-mod time;
 #[cfg(test)]
 mod tests;
+mod time;
 
 use arrow_schema::DataType;
 
@@ -39,25 +39,36 @@ pub(crate) fn find(name: &str) -> Option<&'static Function> {
 
 /// The names that can be written as a call.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
-    let written = |name: &str| name.len() > 1 && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_');
+    let written = |name: &str| {
+        name.len() > 1 && name.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+    };
     LISTS.iter().flat_map(|l| l.iter()).map(|f| f.name).filter(move |n| written(n))
 }
 
 /// Why a function of Flink is not there.
 pub(crate) fn refused(name: &str) -> Option<&'static str> {
     Some(match name {
-        "PROCTIME" | "NOW" | "CURRENT_TIMESTAMP" | "CURRENT_DATE" | "CURRENT_TIME" | "LOCALTIME" | "LOCALTIMESTAMP"
+        "PROCTIME"
+        | "NOW"
+        | "CURRENT_TIMESTAMP"
+        | "CURRENT_DATE"
+        | "CURRENT_TIME"
+        | "LOCALTIME"
+        | "LOCALTIMESTAMP"
         | "CURRENT_ROW_TIMESTAMP" => "is not supported yet: processing time is not",
-        "RAND" | "RAND_INTEGER" | "UUID" => "is not supported: a replay after a failure would give other values",
-        "ROW_NUMBER" | "RANK" | "DENSE_RANK" | "LAG" | "LEAD" | "FIRST_VALUE" | "LAST_VALUE" | "LISTAGG" | "COLLECT"
-        | "STDDEV_POP" | "STDDEV_SAMP" | "VAR_POP" | "VAR_SAMP" | "ARRAY_AGG" => "is not supported yet",
-        "TUMBLE" | "HOP" | "SESSION" | "CUMULATE" | "TUMBLE_START" | "TUMBLE_END" | "TUMBLE_ROWTIME" | "HOP_START"
-        | "HOP_END" | "SESSION_START" | "SESSION_END" => {
-            "is not supported yet: use FROM TABLE(TUMBLE(…)) with window_start and window_end"
+        "RAND" | "RAND_INTEGER" | "UUID" => {
+            "is not supported: a replay after a failure would give other values"
         }
-        "JSON_VALUE" | "JSON_QUERY" | "JSON_EXISTS" | "JSON_OBJECT" | "JSON_STRING" | "CARDINALITY" | "ELEMENT" => {
+        "ROW_NUMBER" | "RANK" | "DENSE_RANK" | "LAG" | "LEAD" | "FIRST_VALUE" | "LAST_VALUE" | "LISTAGG"
+        | "COLLECT" | "STDDEV_POP" | "STDDEV_SAMP" | "VAR_POP" | "VAR_SAMP" | "ARRAY_AGG" => {
             "is not supported yet"
         }
+        "TUMBLE" | "HOP" | "SESSION" | "CUMULATE" | "TUMBLE_START" | "TUMBLE_END" | "TUMBLE_ROWTIME"
+        | "HOP_START" | "HOP_END" | "SESSION_START" | "SESSION_END" => {
+            "is not supported yet: use FROM TABLE(TUMBLE(…)) with window_start and window_end"
+        }
+        "JSON_VALUE" | "JSON_QUERY" | "JSON_EXISTS" | "JSON_OBJECT" | "JSON_STRING" | "CARDINALITY"
+        | "ELEMENT" => "is not supported yet",
         _ => return None,
     })
 }

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType};
+use arrow_array::types::{
+    TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+};
 use arrow_array::{Array, ArrayRef, PrimitiveArray, StructArray};
 use arrow_schema::{DataType, TimeUnit};
 use datafusion_common::ScalarValue;
@@ -12,7 +14,9 @@ use datafusion_expr::{BinaryExpr, Case, Expr, Operator};
 
 use super::{Takes, check, decimal, strict};
 use crate::call::{Arg, Call, Eval, Function, Param, Typing, of_udf};
-use crate::types::{INTERVAL_MONTHS, INTERVAL_SECONDS, STRING, adjusted_decimal, as_decimal, common, is_numeric, sql_name};
+use crate::types::{
+    INTERVAL_MONTHS, INTERVAL_SECONDS, STRING, adjusted_decimal, as_decimal, common, is_numeric, sql_name,
+};
 
 pub(super) const ALL: &[Function] = &[
     Function { name: "literal", arity: (0, 0), typing: literal_type, native: Some(literal), eval: None },
@@ -35,22 +39,66 @@ pub(super) const ALL: &[Function] = &[
     Function { name: ">", arity: (2, 2), typing: order, native: Some(binary), eval: None },
     Function { name: ">=", arity: (2, 2), typing: order, native: Some(binary), eval: None },
     Function { name: "IS DISTINCT FROM", arity: (2, 2), typing: distinct, native: Some(binary), eval: None },
-    Function { name: "IS NOT DISTINCT FROM", arity: (2, 2), typing: distinct, native: Some(binary), eval: None },
+    Function {
+        name: "IS NOT DISTINCT FROM",
+        arity: (2, 2),
+        typing: distinct,
+        native: Some(binary),
+        eval: None,
+    },
     Function { name: "BETWEEN", arity: (3, 3), typing: order, native: Some(between), eval: None },
     Function { name: "IN", arity: (2, usize::MAX), typing: equality, native: Some(in_list), eval: None },
     Function { name: "CASE", arity: (3, usize::MAX), typing: case_type, native: Some(case), eval: None },
-    Function { name: "COALESCE", arity: (1, usize::MAX), typing: coalesce_type, native: Some(coalesce), eval: None },
+    Function {
+        name: "COALESCE",
+        arity: (1, usize::MAX),
+        typing: coalesce_type,
+        native: Some(coalesce),
+        eval: None,
+    },
     Function { name: "NULLIF", arity: (2, 2), typing: nullif_type, native: Some(nullif), eval: None },
-    Function { name: "+", arity: (2, 2), typing: plus_minus, native: Some(arithmetic), eval: Some(plus_minus_eval) },
-    Function { name: "-", arity: (2, 2), typing: plus_minus, native: Some(arithmetic), eval: Some(plus_minus_eval) },
-    Function { name: "*", arity: (2, 2), typing: times, native: Some(arithmetic), eval: Some(decimal::binary) },
-    Function { name: "/", arity: (2, 2), typing: divide, native: Some(arithmetic), eval: Some(decimal::binary) },
-    Function { name: "MOD", arity: (2, 2), typing: modulo, native: Some(arithmetic), eval: Some(decimal::binary) },
+    Function {
+        name: "+",
+        arity: (2, 2),
+        typing: plus_minus,
+        native: Some(arithmetic),
+        eval: Some(plus_minus_eval),
+    },
+    Function {
+        name: "-",
+        arity: (2, 2),
+        typing: plus_minus,
+        native: Some(arithmetic),
+        eval: Some(plus_minus_eval),
+    },
+    Function {
+        name: "*",
+        arity: (2, 2),
+        typing: times,
+        native: Some(arithmetic),
+        eval: Some(decimal::binary),
+    },
+    Function {
+        name: "/",
+        arity: (2, 2),
+        typing: divide,
+        native: Some(arithmetic),
+        eval: Some(decimal::binary),
+    },
+    Function {
+        name: "MOD",
+        arity: (2, 2),
+        typing: modulo,
+        native: Some(arithmetic),
+        eval: Some(decimal::binary),
+    },
 ];
 
 fn literal_type(call: &Call, _: &[Arg]) -> Result<Typing, String> {
     match &call.param {
-        Param::Literal(value) => Ok(Typing { args: vec![], result: value.data_type(), nullable: value.is_null() }),
+        Param::Literal(value) => {
+            Ok(Typing { args: vec![], result: value.data_type(), nullable: value.is_null() })
+        }
         _ => Err("a literal without a value".into()),
     }
 }
@@ -135,7 +183,9 @@ pub(crate) fn can_fail(e: &Expr) -> bool {
     e.exists(|e| {
         Ok(match e {
             Expr::BinaryExpr(b) => matches!(b.op, Operator::Divide | Operator::Modulo),
-            Expr::ScalarFunction(f) => of_udf(&f.func).is_some_and(|c| ["CAST", "/", "MOD"].contains(&c.function.name)),
+            Expr::ScalarFunction(f) => {
+                of_udf(&f.func).is_some_and(|c| ["CAST", "/", "MOD"].contains(&c.function.name))
+            }
             _ => false,
         })
     })
@@ -157,7 +207,8 @@ fn test(call: &Call, args: &[Expr], _: &Typing) -> Result<Option<Expr>, String> 
 
 /// What both sides of a comparison are cast to.
 fn compared(a: &DataType, b: &DataType) -> Result<DataType, String> {
-    let is_time = |t: &DataType| matches!(t, DataType::Date32 | DataType::Time32(_) | DataType::Timestamp(..));
+    let is_time =
+        |t: &DataType| matches!(t, DataType::Date32 | DataType::Time32(_) | DataType::Timestamp(..));
     let time = |t: &DataType, s: &DataType| is_time(t) && *s == STRING;
     // Flink reads a string that is compared with a time as one.
     if time(a, b) {
@@ -166,7 +217,8 @@ fn compared(a: &DataType, b: &DataType) -> Result<DataType, String> {
     if time(b, a) {
         return Ok(b.clone());
     }
-    common(a, b).ok_or_else(|| format!("{} and {} cannot be compared: CAST one of them", sql_name(a), sql_name(b)))
+    common(a, b)
+        .ok_or_else(|| format!("{} and {} cannot be compared: CAST one of them", sql_name(a), sql_name(b)))
 }
 
 fn all_compared(args: &[Arg]) -> Result<DataType, String> {
@@ -218,7 +270,13 @@ fn in_list(_: &Call, args: &[Expr], _: &Typing) -> Result<Option<Expr>, String> 
 fn all_common<'a>(mut types: impl Iterator<Item = &'a DataType>) -> Result<DataType, String> {
     let first = types.next().cloned().unwrap_or(DataType::Null);
     types.try_fold(first, |a, b| {
-        common(&a, b).ok_or_else(|| format!("the results are of types {} and {}, which have no common type", sql_name(&a), sql_name(b)))
+        common(&a, b).ok_or_else(|| {
+            format!(
+                "the results are of types {} and {}, which have no common type",
+                sql_name(&a),
+                sql_name(b)
+            )
+        })
     })
 }
 
@@ -267,7 +325,11 @@ fn coalesce(_: &Call, args: &[Expr], _: &Typing) -> Result<Option<Expr>, String>
 fn nullif_type(_: &Call, args: &[Arg]) -> Result<Typing, String> {
     let t = compared(&args[0].data_type, &args[1].data_type)?;
     if t != args[0].data_type {
-        return Err(format!("NULLIF compares {} with {}: CAST the second", sql_name(&args[0].data_type), sql_name(&args[1].data_type)));
+        return Err(format!(
+            "NULLIF compares {} with {}: CAST the second",
+            sql_name(&args[0].data_type),
+            sql_name(&args[1].data_type)
+        ));
     }
     Ok(Typing { args: vec![t.clone(); 2], result: t, nullable: true })
 }
@@ -337,7 +399,9 @@ fn plus_minus(call: &Call, args: &[Arg]) -> Result<Typing, String> {
 /// An interval has milliseconds, so what it is added to has them afterwards.
 fn wide(t: &DataType) -> DataType {
     match t {
-        DataType::Timestamp(TimeUnit::Second, zone) => DataType::Timestamp(TimeUnit::Millisecond, zone.clone()),
+        DataType::Timestamp(TimeUnit::Second, zone) => {
+            DataType::Timestamp(TimeUnit::Millisecond, zone.clone())
+        }
         other => other.clone(),
     }
 }
@@ -410,7 +474,8 @@ fn shift(eval: &Eval, time: usize, interval: usize) -> Result<ArrayRef, String> 
                 try_zip(times, by, |t, d| add(t, d).ok_or_else(overflow))?
             } else {
                 let by = interval.as_primitive::<arrow_array::types::IntervalYearMonthType>();
-                let utc: arrow_array::timezone::Tz = "+00:00".parse().map_err(|e: arrow_schema::ArrowError| e.to_string())?;
+                let utc: arrow_array::timezone::Tz =
+                    "+00:00".parse().map_err(|e: arrow_schema::ArrowError| e.to_string())?;
                 try_zip(times, by, |t, m| {
                     let m = i32::try_from(i64::from(m) * sign(eval)).map_err(|_| overflow())?;
                     <$t>::add_year_months(t, m, utc).ok_or_else(overflow)
@@ -433,10 +498,13 @@ where
     B: arrow_array::types::ArrowPrimitiveType,
     F: Fn(A::Native, B::Native) -> Result<A::Native, String>,
 {
-    a.iter().zip(b).map(|pair| match pair {
-        (Some(a), Some(b)) => f(a, b).map(Some),
-        _ => Ok(None),
-    }).collect()
+    a.iter()
+        .zip(b)
+        .map(|pair| match pair {
+            (Some(a), Some(b)) => f(a, b).map(Some),
+            _ => Ok(None),
+        })
+        .collect()
 }
 
 fn intervals(eval: &Eval) -> Result<ArrayRef, String> {
@@ -444,10 +512,16 @@ fn intervals(eval: &Eval) -> Result<ArrayRef, String> {
     let (a, b) = (eval.array(0)?, eval.array(1)?);
     if *eval.result == INTERVAL_SECONDS {
         let sum = |x: i64, y: i64| x.checked_add(y * sign(eval)).ok_or_else(overflow);
-        let out = try_zip(a.as_primitive::<DurationMillisecondType>(), b.as_primitive::<DurationMillisecondType>(), sum)?;
+        let out = try_zip(
+            a.as_primitive::<DurationMillisecondType>(),
+            b.as_primitive::<DurationMillisecondType>(),
+            sum,
+        )?;
         return Ok(Arc::new(out));
     }
-    let sum = |x: i32, y: i32| i32::try_from(i64::from(x) + i64::from(y) * sign(eval)).map_err(|_| overflow());
-    let out = try_zip(a.as_primitive::<IntervalYearMonthType>(), b.as_primitive::<IntervalYearMonthType>(), sum)?;
+    let sum =
+        |x: i32, y: i32| i32::try_from(i64::from(x) + i64::from(y) * sign(eval)).map_err(|_| overflow());
+    let out =
+        try_zip(a.as_primitive::<IntervalYearMonthType>(), b.as_primitive::<IntervalYearMonthType>(), sum)?;
     Ok(Arc::new(out))
 }

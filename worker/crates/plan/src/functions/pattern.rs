@@ -20,8 +20,20 @@ use crate::types::STRING;
 use Takes::{Text, Whole};
 
 pub(super) const ALL: &[Function] = &[
-    Function { name: "REGEXP_EXTRACT", arity: (2, 3), typing: |c, a| loose(check(c, a, &[Text, Text, Whole])?, STRING), native: Some(checked), eval: Some(extract) },
-    Function { name: "REGEXP_REPLACE", arity: (3, 3), typing: |c, a| loose(check(c, a, &[Text])?, STRING), native: Some(checked), eval: Some(replace) },
+    Function {
+        name: "REGEXP_EXTRACT",
+        arity: (2, 3),
+        typing: |c, a| loose(check(c, a, &[Text, Text, Whole])?, STRING),
+        native: Some(checked),
+        eval: Some(extract),
+    },
+    Function {
+        name: "REGEXP_REPLACE",
+        arity: (3, 3),
+        typing: |c, a| loose(check(c, a, &[Text])?, STRING),
+        native: Some(checked),
+        eval: Some(replace),
+    },
     Function { name: "REGEXP", arity: (2, 2), typing: boolean, native: Some(checked), eval: Some(is_match) },
 ];
 
@@ -90,7 +102,10 @@ fn regex(pattern: &str) -> Result<Regex, String> {
 }
 
 /// Rows of text and pattern, and what `f` makes of them.
-fn rows<T>(eval: &Eval, mut f: impl FnMut(usize, &str, &Regex) -> Option<T>) -> Result<Vec<Option<T>>, String> {
+fn rows<T>(
+    eval: &Eval,
+    mut f: impl FnMut(usize, &str, &Regex) -> Option<T>,
+) -> Result<Vec<Option<T>>, String> {
     let (texts, patterns) = (eval.array(0)?, eval.array(1)?);
     let (texts, patterns) = (texts.as_string_view(), patterns.as_string_view());
     let constant = eval.constant(1).map(regex).transpose()?;
@@ -153,5 +168,7 @@ fn replacement(text: &str) -> String {
 }
 
 fn is_match(eval: &Eval) -> Result<ArrayRef, String> {
-    Ok(Arc::new(rows(eval, |_, text, regex| Some(regex.is_match(text)))?.into_iter().collect::<BooleanArray>()))
+    Ok(Arc::new(
+        rows(eval, |_, text, regex| Some(regex.is_match(text)))?.into_iter().collect::<BooleanArray>(),
+    ))
 }

@@ -15,7 +15,13 @@ use Takes::{Text, Whole};
 
 macro_rules! text {
     ($name:literal, $f:expr) => {
-        Function { name: $name, arity: (1, 1), typing: |c, a| typed(c, a, &[Text], STRING), native: None, eval: Some(|e| texts(e, |_, s| Some($f(s[0])), 1)) }
+        Function {
+            name: $name,
+            arity: (1, 1),
+            typing: |c, a| typed(c, a, &[Text], STRING),
+            native: None,
+            eval: Some(|e| texts(e, |_, s| Some($f(s[0])), 1)),
+        }
     };
 }
 
@@ -24,25 +30,139 @@ pub(super) const ALL: &[Function] = &[
     text!("LOWER", |s: &str| s.to_lowercase()),
     text!("REVERSE", |s: &str| s.chars().rev().collect::<String>()),
     text!("INITCAP", initcap),
-    Function { name: "CHAR_LENGTH", arity: (1, 1), typing: |c, a| typed(c, a, &[Text], DataType::Int32), native: None, eval: Some(char_length) },
-    Function { name: "TRIM", arity: (1, 2), typing: |c, a| typed(c, a, &[Text], STRING), native: None, eval: Some(trim) },
-    Function { name: "LTRIM", arity: (1, 2), typing: |c, a| typed(c, a, &[Text], STRING), native: None, eval: Some(trim) },
-    Function { name: "RTRIM", arity: (1, 2), typing: |c, a| typed(c, a, &[Text], STRING), native: None, eval: Some(trim) },
-    Function { name: "REPLACE", arity: (3, 3), typing: |c, a| typed(c, a, &[Text], STRING), native: None, eval: Some(|e| texts(e, |_, s| Some(s[0].replace(s[1], s[2])), 3)) },
-    Function { name: "||", arity: (2, 2), typing: |c, a| typed(c, a, &[Text], STRING), native: None, eval: Some(concat) },
-    Function { name: "CONCAT", arity: (1, usize::MAX), typing: |c, a| typed(c, a, &[Text], STRING), native: None, eval: Some(concat) },
-    Function { name: "CONCAT_WS", arity: (2, usize::MAX), typing: concat_ws_type, native: None, eval: Some(concat_ws) },
-    Function { name: "SUBSTRING", arity: (2, 3), typing: |c, a| maybe(c, a, &[Text, Whole], STRING), native: None, eval: Some(substring) },
-    Function { name: "LEFT", arity: (2, 2), typing: |c, a| typed(c, a, &[Text, Whole], STRING), native: None, eval: Some(side) },
-    Function { name: "RIGHT", arity: (2, 2), typing: |c, a| typed(c, a, &[Text, Whole], STRING), native: None, eval: Some(side) },
-    Function { name: "REPEAT", arity: (2, 2), typing: |c, a| typed(c, a, &[Text, Whole], STRING), native: None, eval: Some(repeat) },
-    Function { name: "LPAD", arity: (3, 3), typing: |c, a| maybe(c, a, &[Text, Whole, Text], STRING), native: None, eval: Some(pad) },
-    Function { name: "RPAD", arity: (3, 3), typing: |c, a| maybe(c, a, &[Text, Whole, Text], STRING), native: None, eval: Some(pad) },
-    Function { name: "POSITION", arity: (2, 2), typing: |c, a| typed(c, a, &[Text], DataType::Int32), native: None, eval: Some(position) },
-    Function { name: "LOCATE", arity: (2, 2), typing: |c, a| typed(c, a, &[Text], DataType::Int32), native: None, eval: Some(position) },
-    Function { name: "INSTR", arity: (2, 2), typing: |c, a| typed(c, a, &[Text], DataType::Int32), native: None, eval: Some(position) },
-    Function { name: "SPLIT_INDEX", arity: (3, 3), typing: |c, a| maybe(c, a, &[Text, Text, Whole], STRING), native: None, eval: Some(split_index) },
-    Function { name: "LIKE", arity: (2, 2), typing: |c, a| typed(c, a, &[Text], DataType::Boolean), native: None, eval: Some(like) },
+    Function {
+        name: "CHAR_LENGTH",
+        arity: (1, 1),
+        typing: |c, a| typed(c, a, &[Text], DataType::Int32),
+        native: None,
+        eval: Some(char_length),
+    },
+    Function {
+        name: "TRIM",
+        arity: (1, 2),
+        typing: |c, a| typed(c, a, &[Text], STRING),
+        native: None,
+        eval: Some(trim),
+    },
+    Function {
+        name: "LTRIM",
+        arity: (1, 2),
+        typing: |c, a| typed(c, a, &[Text], STRING),
+        native: None,
+        eval: Some(trim),
+    },
+    Function {
+        name: "RTRIM",
+        arity: (1, 2),
+        typing: |c, a| typed(c, a, &[Text], STRING),
+        native: None,
+        eval: Some(trim),
+    },
+    Function {
+        name: "REPLACE",
+        arity: (3, 3),
+        typing: |c, a| typed(c, a, &[Text], STRING),
+        native: None,
+        eval: Some(|e| texts(e, |_, s| Some(s[0].replace(s[1], s[2])), 3)),
+    },
+    Function {
+        name: "||",
+        arity: (2, 2),
+        typing: |c, a| typed(c, a, &[Text], STRING),
+        native: None,
+        eval: Some(concat),
+    },
+    Function {
+        name: "CONCAT",
+        arity: (1, usize::MAX),
+        typing: |c, a| typed(c, a, &[Text], STRING),
+        native: None,
+        eval: Some(concat),
+    },
+    Function {
+        name: "CONCAT_WS",
+        arity: (2, usize::MAX),
+        typing: concat_ws_type,
+        native: None,
+        eval: Some(concat_ws),
+    },
+    Function {
+        name: "SUBSTRING",
+        arity: (2, 3),
+        typing: |c, a| maybe(c, a, &[Text, Whole], STRING),
+        native: None,
+        eval: Some(substring),
+    },
+    Function {
+        name: "LEFT",
+        arity: (2, 2),
+        typing: |c, a| typed(c, a, &[Text, Whole], STRING),
+        native: None,
+        eval: Some(side),
+    },
+    Function {
+        name: "RIGHT",
+        arity: (2, 2),
+        typing: |c, a| typed(c, a, &[Text, Whole], STRING),
+        native: None,
+        eval: Some(side),
+    },
+    Function {
+        name: "REPEAT",
+        arity: (2, 2),
+        typing: |c, a| typed(c, a, &[Text, Whole], STRING),
+        native: None,
+        eval: Some(repeat),
+    },
+    Function {
+        name: "LPAD",
+        arity: (3, 3),
+        typing: |c, a| maybe(c, a, &[Text, Whole, Text], STRING),
+        native: None,
+        eval: Some(pad),
+    },
+    Function {
+        name: "RPAD",
+        arity: (3, 3),
+        typing: |c, a| maybe(c, a, &[Text, Whole, Text], STRING),
+        native: None,
+        eval: Some(pad),
+    },
+    Function {
+        name: "POSITION",
+        arity: (2, 2),
+        typing: |c, a| typed(c, a, &[Text], DataType::Int32),
+        native: None,
+        eval: Some(position),
+    },
+    Function {
+        name: "LOCATE",
+        arity: (2, 2),
+        typing: |c, a| typed(c, a, &[Text], DataType::Int32),
+        native: None,
+        eval: Some(position),
+    },
+    Function {
+        name: "INSTR",
+        arity: (2, 2),
+        typing: |c, a| typed(c, a, &[Text], DataType::Int32),
+        native: None,
+        eval: Some(position),
+    },
+    Function {
+        name: "SPLIT_INDEX",
+        arity: (3, 3),
+        typing: |c, a| maybe(c, a, &[Text, Text, Whole], STRING),
+        native: None,
+        eval: Some(split_index),
+    },
+    Function {
+        name: "LIKE",
+        arity: (2, 2),
+        typing: |c, a| typed(c, a, &[Text], DataType::Boolean),
+        native: None,
+        eval: Some(like),
+    },
 ];
 
 fn typed(call: &Call, args: &[Arg], takes: &[Takes], result: DataType) -> Result<Typing, String> {
@@ -59,7 +179,11 @@ fn concat_ws_type(call: &Call, args: &[Arg]) -> Result<Typing, String> {
 }
 
 /// Rows in which all of the first `n` arguments, which are texts, are there.
-fn rows<T>(eval: &Eval, n: usize, mut f: impl FnMut(usize, &[&str]) -> Option<T>) -> Result<Vec<Option<T>>, String> {
+fn rows<T>(
+    eval: &Eval,
+    n: usize,
+    mut f: impl FnMut(usize, &[&str]) -> Option<T>,
+) -> Result<Vec<Option<T>>, String> {
     let columns = (0..n).map(|i| eval.array(i)).collect::<Result<Vec<_>, _>>()?;
     let columns: Vec<&StringViewArray> = columns.iter().map(|c| c.as_string_view()).collect();
     let mut values = Vec::with_capacity(n);
@@ -91,7 +215,11 @@ fn initcap(s: &str) -> String {
     let mut start = true;
     let mut out = String::with_capacity(s.len());
     for c in s.chars() {
-        if start { out.extend(c.to_uppercase()) } else { out.extend(c.to_lowercase()) }
+        if start {
+            out.extend(c.to_uppercase())
+        } else {
+            out.extend(c.to_lowercase())
+        }
         start = !c.is_alphanumeric();
     }
     out
@@ -106,11 +234,14 @@ fn trim(eval: &Eval) -> Result<ArrayRef, String> {
     let name = eval.call.function.name;
     let one = |_: usize, s: &[&str]| {
         let set: Vec<char> = s.get(1).map_or_else(|| vec![' '], |t| t.chars().collect());
-        Some(match name {
-            "LTRIM" => s[0].trim_start_matches(&set[..]),
-            "RTRIM" => s[0].trim_end_matches(&set[..]),
-            _ => s[0].trim_matches(&set[..]),
-        }.to_owned())
+        Some(
+            match name {
+                "LTRIM" => s[0].trim_start_matches(&set[..]),
+                "RTRIM" => s[0].trim_end_matches(&set[..]),
+                _ => s[0].trim_matches(&set[..]),
+            }
+            .to_owned(),
+        )
     };
     texts(eval, one, eval.args.len())
 }
@@ -174,17 +305,21 @@ fn repeat(eval: &Eval) -> Result<ArrayRef, String> {
     let numbers = eval.array(1)?;
     let numbers = numbers.as_primitive::<Int32Type>();
     let mut too_long = false;
-    let out = texts(eval, |r, s| {
-        if numbers.is_null(r) {
-            return None;
-        }
-        let n = usize::try_from(numbers.value(r)).unwrap_or(0);
-        if s[0].len().saturating_mul(n) > LONGEST {
-            too_long = true;
-            return None;
-        }
-        Some(s[0].repeat(n))
-    }, 1)?;
+    let out = texts(
+        eval,
+        |r, s| {
+            if numbers.is_null(r) {
+                return None;
+            }
+            let n = usize::try_from(numbers.value(r)).unwrap_or(0);
+            if s[0].len().saturating_mul(n) > LONGEST {
+                too_long = true;
+                return None;
+            }
+            Some(s[0].repeat(n))
+        },
+        1,
+    )?;
     if too_long { Err("REPEAT would make a text of more than 16 MiB".into()) } else { Ok(out) }
 }
 
@@ -193,20 +328,24 @@ fn pad(eval: &Eval) -> Result<ArrayRef, String> {
     let (lengths, fills) = (eval.array(1)?, eval.array(2)?);
     let (lengths, fills) = (lengths.as_primitive::<Int32Type>(), fills.as_string_view());
     let mut too_long = false;
-    let out = texts(eval, |r, s| {
-        if lengths.is_null(r) || fills.is_null(r) || fills.value(r).is_empty() {
-            return None;
-        }
-        let wanted = usize::try_from(lengths.value(r)).ok()?;
-        if wanted > LONGEST {
-            too_long = true;
-            return None;
-        }
-        let have = s[0].chars().count();
-        let fill: String = fills.value(r).chars().cycle().take(wanted.saturating_sub(have)).collect();
-        let text: String = s[0].chars().take(wanted).collect();
-        Some(if left { fill + &text } else { text + &fill })
-    }, 1)?;
+    let out = texts(
+        eval,
+        |r, s| {
+            if lengths.is_null(r) || fills.is_null(r) || fills.value(r).is_empty() {
+                return None;
+            }
+            let wanted = usize::try_from(lengths.value(r)).ok()?;
+            if wanted > LONGEST {
+                too_long = true;
+                return None;
+            }
+            let have = s[0].chars().count();
+            let fill: String = fills.value(r).chars().cycle().take(wanted.saturating_sub(have)).collect();
+            let text: String = s[0].chars().take(wanted).collect();
+            Some(if left { fill + &text } else { text + &fill })
+        },
+        1,
+    )?;
     if too_long { Err("the text would be longer than 16 MiB".into()) } else { Ok(out) }
 }
 
@@ -273,7 +412,9 @@ fn matches(text: &str, steps: &[Step]) -> bool {
             }
             Some(step) => {
                 let mut next = rest.clone();
-                if let Some(c) = next.next() && (*step == Step::One || *step == Step::Is(c)) {
+                if let Some(c) = next.next()
+                    && (*step == Step::One || *step == Step::Is(c))
+                {
                     rest = next;
                     at += 1;
                     continue;

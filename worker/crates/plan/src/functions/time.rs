@@ -35,10 +35,22 @@ pub(super) const ALL: &[Function] = &[
     part!("SECOND"),
     Function { name: "FLOOR TO", arity: (1, 1), typing: floor_type, native: None, eval: Some(floor) },
     Function { name: "DATE_FORMAT", arity: (2, 2), typing: format_type, native: None, eval: Some(format) },
-    Function { name: "FROM_UNIXTIME", arity: (1, 1), typing: from_unix_type, native: None, eval: Some(from_unix) },
+    Function {
+        name: "FROM_UNIXTIME",
+        arity: (1, 1),
+        typing: from_unix_type,
+        native: None,
+        eval: Some(from_unix),
+    },
     Function { name: "TO_TIMESTAMP", arity: (1, 1), typing: read_type, native: None, eval: Some(read) },
     Function { name: "TO_DATE", arity: (1, 1), typing: read_type, native: None, eval: Some(read) },
-    Function { name: "TO_TIMESTAMP_LTZ", arity: (2, 2), typing: to_ltz_type, native: None, eval: Some(to_ltz) },
+    Function {
+        name: "TO_TIMESTAMP_LTZ",
+        arity: (2, 2),
+        typing: to_ltz_type,
+        native: None,
+        eval: Some(to_ltz),
+    },
     Function { name: "TIMESTAMPDIFF", arity: (3, 3), typing: diff_type, native: None, eval: Some(diff) },
     Function { name: "TIMESTAMPADD", arity: (3, 3), typing: add_type, native: None, eval: Some(add) },
     Function { name: "UNIX_TIMESTAMP", arity: (1, 1), typing: unix_type, native: None, eval: Some(unix) },
@@ -53,12 +65,10 @@ pub(crate) fn datetime_literal(type_name: &str, text: &str) -> Option<Result<Sca
             .and_then(|c| i32::try_from(c.days()).ok())
             .map_or_else(|| bad("2020-01-31"), |days| Ok(ScalarValue::Date32(Some(days)))),
         "TIME" => match read_time(text) {
-            Some((h, m, s, nanos)) if nanos == 0 => {
-                Ok(ScalarValue::Time32Second(Some((h * 3_600 + m * 60 + s) as i32)))
-            }
-            Some((h, m, s, nanos)) => {
-                Ok(ScalarValue::Time32Millisecond(Some(((h * 3_600 + m * 60 + s) * 1_000 + nanos / 1_000_000) as i32)))
-            }
+            Some((h, m, s, 0)) => Ok(ScalarValue::Time32Second(Some((h * 3_600 + m * 60 + s) as i32))),
+            Some((h, m, s, nanos)) => Ok(ScalarValue::Time32Millisecond(Some(
+                ((h * 3_600 + m * 60 + s) * 1_000 + nanos / 1_000_000) as i32,
+            ))),
             None => bad("12:30:00"),
         },
         "TIMESTAMP" => {
@@ -77,7 +87,18 @@ pub(crate) fn datetime_literal(type_name: &str, text: &str) -> Option<Result<Sca
 }
 
 const UNITS: &[&str] = &[
-    "YEAR", "QUARTER", "MONTH", "WEEK", "DAY", "DOY", "DOW", "HOUR", "MINUTE", "SECOND", "MILLISECOND", "EPOCH",
+    "YEAR",
+    "QUARTER",
+    "MONTH",
+    "WEEK",
+    "DAY",
+    "DOY",
+    "DOW",
+    "HOUR",
+    "MINUTE",
+    "SECOND",
+    "MILLISECOND",
+    "EPOCH",
 ];
 
 /// The unit that a call asks for.
@@ -100,7 +121,8 @@ fn known_unit(call: &Call, allowed: &[&str]) -> Result<(), String> {
     if allowed.contains(&unit) {
         return Ok(());
     }
-    let near = nearest(unit, allowed.iter().copied()).map(|n| format!(", did you mean {n}?")).unwrap_or_default();
+    let near =
+        nearest(unit, allowed.iter().copied()).map(|n| format!(", did you mean {n}?")).unwrap_or_default();
     Err(format!("the unit {unit} is not supported{near}; the units are {}", allowed.join(", ")))
 }
 
@@ -117,7 +139,9 @@ fn time_arg(call: &Call, arg: &Arg, texts: bool) -> Result<DataType, String> {
 fn extract_type(call: &Call, args: &[Arg]) -> Result<Typing, String> {
     known_unit(call, UNITS)?;
     let t = match &args[0].data_type {
-        t @ DataType::Time32(_) if ["HOUR", "MINUTE", "SECOND", "MILLISECOND"].contains(&unit(call)) => t.clone(),
+        t @ DataType::Time32(_) if ["HOUR", "MINUTE", "SECOND", "MILLISECOND"].contains(&unit(call)) => {
+            t.clone()
+        }
         _ => time_arg(call, &args[0], false)?,
     };
     strict(args, vec![t], DataType::Int64)
@@ -161,9 +185,18 @@ fn floor_type(call: &Call, args: &[Arg]) -> Result<Typing, String> {
 }
 
 fn floor(eval: &Eval) -> Result<ArrayRef, String> {
-    let rank = ["YEAR", "QUARTER", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND"].iter().position(|u| *u == unit(eval.call)).unwrap_or(6);
+    let rank = ["YEAR", "QUARTER", "MONTH", "DAY", "HOUR", "MINUTE", "SECOND"]
+        .iter()
+        .position(|u| *u == unit(eval.call))
+        .unwrap_or(6);
     let one = |c: Civil| Civil {
-        month: if rank < 1 { 1 } else if rank < 2 { (c.month - 1) / 3 * 3 + 1 } else { c.month },
+        month: if rank < 1 {
+            1
+        } else if rank < 2 {
+            (c.month - 1) / 3 * 3 + 1
+        } else {
+            c.month
+        },
         day: if rank < 3 { 1 } else { c.day },
         hour: if rank < 4 { 0 } else { c.hour },
         minute: if rank < 5 { 0 } else { c.minute },
@@ -210,7 +243,9 @@ fn pieces(pattern: &str) -> Result<Vec<Piece>, String> {
             };
             if !known {
                 let letters = c.to_string().repeat(n);
-                return Err(format!("{letters:?} in the pattern {pattern:?} is not supported: the letters are yyyy, MM, dd, HH, mm, ss, SSS"));
+                return Err(format!(
+                    "{letters:?} in the pattern {pattern:?} is not supported: the letters are yyyy, MM, dd, HH, mm, ss, SSS"
+                ));
             }
             out.push(Piece::Letter(c, n));
         } else {
@@ -303,16 +338,18 @@ fn read(eval: &Eval) -> Result<ArrayRef, String> {
 }
 
 fn unix_type(call: &Call, args: &[Arg]) -> Result<Typing, String> {
-    let t = &args[0].data_type;
-    if *t != STRING && *t != DataType::Null {
-        return Err(format!("{} takes a STRING, not {}", call.function.name, sql_name(t)));
-    }
-    strict(args, vec![TIMESTAMP_3], DataType::Int64)
+    strict(args, check(call, args, &[Takes::Text])?, DataType::Int64)
 }
 
 fn unix(eval: &Eval) -> Result<ArrayRef, String> {
-    let times = civils(&eval.array(0)?)?;
-    Ok(Arc::new(times.into_iter().map(|c| c.map(|c| part_of(&c, "EPOCH"))).collect::<Int64Array>()))
+    let texts = eval.array(0)?;
+    let one = |text: &str| {
+        let time = read_timestamp(text.trim())
+            .ok_or_else(|| format!("{text:?} is not a time: write yyyy-MM-dd HH:mm:ss"))?;
+        Ok(Some(part_of(&time, "EPOCH")))
+    };
+    let seconds = texts.as_string_view().iter().map(|t| t.map_or(Ok(None), one));
+    Ok(Arc::new(seconds.collect::<Result<Int64Array, String>>()?))
 }
 
 fn to_ltz_type(call: &Call, args: &[Arg]) -> Result<Typing, String> {
@@ -410,9 +447,13 @@ fn add(eval: &Eval) -> Result<ArrayRef, String> {
     let one = |n: i64, c: Civil| -> Option<Civil> {
         if let Some(length) = fixed(unit) {
             let millis = c.value(1_000)?.checked_add(n.checked_mul(length)?)?;
-            return Some(Civil { nanos: Civil::of(millis, 1_000).nanos + c.nanos % 1_000_000, ..Civil::of(millis, 1_000) });
+            return Some(Civil {
+                nanos: Civil::of(millis, 1_000).nanos + c.nanos % 1_000_000,
+                ..Civil::of(millis, 1_000)
+            });
         }
-        let month = c.year.checked_mul(12)?.checked_add(c.month - 1)?.checked_add(n.checked_mul(months(unit))?)?;
+        let month =
+            c.year.checked_mul(12)?.checked_add(c.month - 1)?.checked_add(n.checked_mul(months(unit))?)?;
         let (year, month) = (month.div_euclid(12), month.rem_euclid(12) + 1);
         let (next_year, next) = if month == 12 { (year + 1, 1) } else { (year, month + 1) };
         let days = days_of(next_year, next, 1) - days_of(year, month, 1);

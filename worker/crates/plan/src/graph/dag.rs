@@ -15,15 +15,30 @@ use crate::functions::can_fail;
 use crate::ids::Description;
 use crate::planner::Output;
 use crate::rel::{Node, Rel, column};
-use crate::show::show;
+use crate::show::{show, show_all};
 
 /// What a node does.
 pub(super) enum Step {
     Source(Arc<Table>),
-    Calc { filter: Vec<Expr>, exprs: Vec<Expr> },
-    Window { time: usize, window: Window },
-    Aggregate { keys: Vec<usize>, calls: Vec<AggregateCall> },
-    WindowAggregate { keys: Vec<usize>, calls: Vec<AggregateCall>, time: usize, window: Window, output: Vec<WindowOutput> },
+    Calc {
+        filter: Vec<Expr>,
+        exprs: Vec<Expr>,
+    },
+    Window {
+        time: usize,
+        window: Window,
+    },
+    Aggregate {
+        keys: Vec<usize>,
+        calls: Vec<AggregateCall>,
+    },
+    WindowAggregate {
+        keys: Vec<usize>,
+        calls: Vec<AggregateCall>,
+        time: usize,
+        window: Window,
+        output: Vec<WindowOutput>,
+    },
     Union,
     Sink(Arc<Table>),
 }
@@ -72,7 +87,7 @@ impl Dag {
                 changelog: node.changelog,
                 event_time: None,
                 lineage: node.lineage.clone(),
-                description: Description { base, filters: String::new() },
+                description: Description::of(base, String::new()),
                 detail: String::new(),
             };
             dag.nodes.push(sink);
@@ -105,10 +120,7 @@ impl Dag {
         let joined = |f: fn(&Description) -> &str| {
             inputs.iter().map(|i| f(&self.nodes[*i].description)).collect::<Vec<_>>().join(", ")
         };
-        let description = Description {
-            base: format!("union({})", joined(|d| &d.base)),
-            filters: joined(|d| &d.filters),
-        };
+        let description = Description::of(format!("union({})", joined(|d| &d.base)), joined(|d| &d.filters));
         let fields = (0..first.fields.len()).map(|c| {
             let nullable = inputs.iter().any(|i| self.nodes[*i].fields[c].is_nullable());
             first.fields[c].clone().with_nullable(nullable)
@@ -117,7 +129,9 @@ impl Dag {
             step: Step::Union,
             fields: fields.collect(),
             changelog: if updated { Changelog::Retract } else { Changelog::InsertOnly },
-            event_time: first.event_time.filter(|t| inputs.iter().all(|i| self.nodes[*i].event_time == Some(*t))),
+            event_time: first
+                .event_time
+                .filter(|t| inputs.iter().all(|i| self.nodes[*i].event_time == Some(*t))),
             lineage: first.lineage.clone(),
             description,
             detail: String::new(),
@@ -157,10 +171,8 @@ impl Dag {
                 let text = super::window_text(window);
                 let mut lineage = below.lineage.clone();
                 lineage.extend(crate::window_tvf::COLUMNS.map(str::to_owned));
-                let description = Description {
-                    base: format!("{window:?} of {} <- {}", below.lineage[*time], below.description.base),
-                    filters: below.description.filters.clone(),
-                };
+                let own = format!("{window:?} of {} <- {}", below.lineage[*time], below.description.base);
+                let description = Description::of(own, below.description.filters.clone());
                 let step = Step::Window { time: *time, window: *window };
                 let detail = format!("{text} on {}", below.lineage[*time]);
                 let node = node_of(rel, step, from, lineage, description, detail);
@@ -172,10 +184,8 @@ impl Dag {
                 let names: Vec<String> = keys.iter().map(|k| below.lineage[*k].clone()).collect();
                 let texts: Vec<String> = calls.iter().map(|c| call_text(c, &below.lineage)).collect();
                 let detail = format!("keys [{}], calls [{}]", names.join(", "), texts.join(", "));
-                let description = Description {
-                    base: format!("aggregate {detail} <- {}", below.description.base),
-                    filters: below.description.filters.clone(),
-                };
+                let own = format!("aggregate {detail} <- {}", below.description.base);
+                let description = Description::of(own, below.description.filters.clone());
                 let lineage = names.iter().chain(&texts).cloned().collect();
                 let step = Step::Aggregate { keys: keys.clone(), calls: calls.clone() };
                 let node = node_of(rel, step, from, lineage, description, detail);
@@ -197,11 +207,10 @@ impl Dag {
         let below = &self.nodes[from];
         let names: Vec<String> = keys.iter().map(|k| below.lineage[*k].clone()).collect();
         let texts: Vec<String> = calls.iter().map(|c| call_text(c, &below.lineage)).collect();
-        let parts = format!("on {}, keys [{}], calls [{}]", below.lineage[*time], names.join(", "), texts.join(", "));
-        let description = Description {
-            base: format!("window aggregate {window:?} {parts} <- {}", below.description.base),
-            filters: below.description.filters.clone(),
-        };
+        let parts =
+            format!("on {}, keys [{}], calls [{}]", below.lineage[*time], names.join(", "), texts.join(", "));
+        let own = format!("window aggregate {window:?} {parts} <- {}", below.description.base);
+        let description = Description::of(own, below.description.filters.clone());
         let column = |o: &WindowOutput| match o {
             WindowOutput::Key(k) => names[*k].clone(),
             WindowOutput::Call(c) => texts[*c].clone(),
@@ -228,7 +237,7 @@ impl Dag {
             changelog: rel.changelog,
             event_time: rel.event_time,
             lineage,
-            description: Description { base: base.clone(), filters: String::new() },
+            description: Description::of(base.clone(), String::new()),
             detail: String::new(),
         };
         self.insert(base, node)
@@ -237,27 +246,37 @@ impl Dag {
     fn calc(&mut self, rel: &Rel, from: usize, filter: Vec<Expr>, exprs: Vec<Expr>) -> usize {
         let below = &self.nodes[from];
         let lineage: Vec<String> = exprs.iter().map(|e| show(e, &below.lineage)).collect();
-        let filters: Vec<String> = filter.iter().map(|e| show(e, &below.lineage)).collect();
-        let mut detail = Vec::new();
-        if !filters.is_empty() {
-            detail.push(format!("where {}", filters.join(" AND ")));
-        }
-        detail.push(format!("columns [{}]", lineage.join(", ")));
-        let all = [below.description.filters.clone(), filters.join(" AND ")];
+        let detail = calc_text(&filter, &exprs, &below.lineage);
+        let all = [below.description.filters.clone(), show_all(&filter, &below.lineage)];
         let all: Vec<String> = all.into_iter().filter(|f| !f.is_empty()).collect();
         let base = below.description.base.clone();
-        let description = Description { base, filters: all.join(" AND ") };
+        let own = format!("calc [{}] <- {base}", lineage.join(", "));
+        let description = Description { own, base, filters: all.join(" AND ") };
         let key = format!("calc {filter:?} {exprs:?} {:?} {from}", nullability(&rel.fields));
-        let node = node_of(rel, Step::Calc { filter, exprs }, from, lineage, description, detail.join("; "));
+        let node = node_of(rel, Step::Calc { filter, exprs }, from, lineage, description, detail);
         self.insert(key, node)
     }
+}
+
+/// Filter and projection for people.
+pub(super) fn calc_text(filter: &[Expr], exprs: &[Expr], names: &[String]) -> String {
+    let columns: Vec<String> = exprs.iter().map(|e| show(e, names)).collect();
+    let columns = format!("columns [{}]", columns.join(", "));
+    if filter.is_empty() { columns } else { format!("where {}; {columns}", show_all(filter, names)) }
 }
 
 fn nullability(fields: &[Field]) -> Vec<bool> {
     fields.iter().map(Field::is_nullable).collect()
 }
 
-fn node_of(rel: &Rel, step: Step, from: usize, lineage: Vec<String>, description: Description, detail: String) -> DagNode {
+fn node_of(
+    rel: &Rel,
+    step: Step,
+    from: usize,
+    lineage: Vec<String>,
+    description: Description,
+    detail: String,
+) -> DagNode {
     DagNode {
         step,
         inputs: vec![from],
@@ -286,6 +305,10 @@ pub(super) fn all_of(filters: &[Expr]) -> Option<Expr> {
             return all.and(next);
         }
         let no = Expr::Literal(ScalarValue::Boolean(Some(false)), None);
-        Expr::Case(Case::new(None, vec![(Box::new(Expr::IsTrue(Box::new(all))), Box::new(next))], Some(Box::new(no))))
+        Expr::Case(Case::new(
+            None,
+            vec![(Box::new(Expr::IsTrue(Box::new(all))), Box::new(next))],
+            Some(Box::new(no)),
+        ))
     }))
 }

@@ -25,12 +25,22 @@ use crate::{Changelog, PlanOptions, VertexProperties, expression, ids};
 use dag::{Dag, DagNode, Step};
 
 /// Builds the graph and its code.
-pub(crate) fn build(outputs: &[Output], options: &PlanOptions) -> Result<(Job, Vec<VertexProperties>), String> {
+pub(crate) fn build(
+    outputs: &[Output],
+    options: &PlanOptions,
+) -> Result<(Job, Vec<VertexProperties>), String> {
     let mut dag = Dag::of(outputs);
     let sources = narrow::sources(&mut dag, options)?;
     let ids = ids::assign(&dag.nodes.iter().map(|n| n.description.clone()).collect::<Vec<_>>());
     let chains = chains(&dag, options);
-    let mut builder = Builder { dag: &dag, options, ids: &ids, graph: JobGraph::default(), nodes: Vec::new(), properties: Vec::new() };
+    let mut builder = Builder {
+        dag: &dag,
+        options,
+        ids: &ids,
+        graph: JobGraph::default(),
+        nodes: Vec::new(),
+        properties: Vec::new(),
+    };
     for chain in &chains {
         builder.vertex(chain, &sources)?;
     }
@@ -38,7 +48,8 @@ pub(crate) fn build(outputs: &[Output], options: &PlanOptions) -> Result<(Job, V
     for (to, chain) in chains.iter().enumerate() {
         for feed in dag.feeds(chain.nodes[0]) {
             let from = head_of(feed).ok_or("a node outside of all chains")?;
-            let partitioning = partitioning(&dag.nodes[chain.nodes[0]], chains[from].parallelism, chain.parallelism);
+            let partitioning =
+                partitioning(&dag.nodes[chain.nodes[0]], chains[from].parallelism, chain.parallelism);
             let (from, to) = (builder.graph.vertices[from].id, builder.graph.vertices[to].id);
             builder.graph.edges.push(Edge { from, to, input: 0, partitioning });
         }
@@ -82,7 +93,9 @@ fn chains(dag: &Dag, options: &PlanOptions) -> Vec<Chain> {
             }
         };
         let chained = (!exchanged && dag.readers(feeds[0]) == 1)
-            .then(|| chains.iter_mut().find(|c| c.nodes.last() == Some(&feeds[0]) && c.parallelism == parallelism))
+            .then(|| {
+                chains.iter_mut().find(|c| c.nodes.last() == Some(&feeds[0]) && c.parallelism == parallelism)
+            })
             .flatten();
         match chained {
             Some(chain) => chain.nodes.push(i),
@@ -97,7 +110,8 @@ fn chains(dag: &Dag, options: &PlanOptions) -> Vec<Chain> {
 fn sorted(dag: &Dag, mut left: Vec<Chain>) -> Vec<Chain> {
     let mut done: Vec<Chain> = Vec::new();
     while !left.is_empty() {
-        let ready = |c: &Chain| dag.feeds(c.nodes[0]).iter().all(|f| done.iter().any(|d| d.nodes.contains(f)));
+        let ready =
+            |c: &Chain| dag.feeds(c.nodes[0]).iter().all(|f| done.iter().any(|d| d.nodes.contains(f)));
         // There is always one: the nodes have no cycle.
         let next = left.iter().position(ready).unwrap_or(0);
         done.push(left.remove(next));
@@ -164,7 +178,8 @@ impl Builder<'_> {
         step: &Step,
     ) -> Result<(&'static str, String, Vec<StateTableInfo>, Arc<dyn TransformFactory>), String> {
         let node = &self.dag.nodes[i];
-        let input = self.dag.feeds(i).first().map(|f| &self.dag.nodes[*f]).ok_or("a transform without input")?;
+        let input =
+            self.dag.feeds(i).first().map(|f| &self.dag.nodes[*f]).ok_or("a transform without input")?;
         let message = |f: weir_protocol::Failure| f.message;
         match step {
             Step::Calc { filter, exprs } => {
@@ -172,7 +187,8 @@ impl Builder<'_> {
                 Ok(("Calc", node.detail.clone(), Vec::new(), Arc::new(Arc::new(calc))))
             }
             Step::Window { time, window } => {
-                let factory = WindowAssign::factory(&schema(&input.fields), schema(&node.fields), *time, *window);
+                let factory =
+                    WindowAssign::factory(&schema(&input.fields), schema(&node.fields), *time, *window);
                 Ok(("WindowAssign", node.detail.clone(), Vec::new(), factory.map_err(message)?))
             }
             Step::Aggregate { keys, calls } => {
@@ -185,7 +201,12 @@ impl Builder<'_> {
                 let spec = self.spec(keys, calls, input, node, None);
                 let window = WindowSpec { window: *window, time: *time, output: output.clone() };
                 let tables = WindowAggregate::tables(&spec, &window).map_err(message)?;
-                Ok(("WindowAggregate", node.detail.clone(), tables, WindowAggregate::factory(spec, window).map_err(message)?))
+                Ok((
+                    "WindowAggregate",
+                    node.detail.clone(),
+                    tables,
+                    WindowAggregate::factory(spec, window).map_err(message)?,
+                ))
             }
             Step::Source(_) | Step::Sink(_) | Step::Union => Err("not a transform".into()),
         }

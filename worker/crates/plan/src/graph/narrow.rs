@@ -13,7 +13,7 @@ use weir_dataflow::{SourceNode, WatermarkSpec};
 use super::dag::{Dag, Step};
 use crate::PlanOptions;
 use crate::call::{Param, of_udf};
-use crate::catalog::{Origin, Table};
+use crate::catalog::{Origin, Table, Watermark};
 use crate::expression::compile;
 use crate::rel::{column, position, replaced};
 use crate::show::show;
@@ -59,33 +59,45 @@ fn source(dag: &mut Dag, i: usize, table: &Arc<Table>, options: &PlanOptions) ->
             }
         }
     }
-    // Which rows pass decides on the watermark: with one, all rows are read.
-    let filters = if watermark.is_some() { Vec::new() } else { shared_filters(dag, &readers, &narrow) };
-    let mut given: BTreeSet<Given> = BTreeSet::new();
+    let columns: Vec<Field> = table.columns.iter().map(|c| c.field.clone()).collect();
     for r in &readers {
-        if let Step::Calc { filter, exprs } = &dag.nodes[*r].step {
-            filter.iter().chain(exprs).for_each(|e| narrow.uses(e, &mut given));
+        if let Step::Calc { filter, exprs } = &mut dag.nodes[*r].step {
+            let fixed = narrow.fixed(filter);
+            for e in exprs.iter_mut().filter(|_| !fixed.is_empty()) {
+                *e = known(e, &fixed, &columns);
+            }
         }
     }
-    let mut visible = given.clone();
-    if let Some(mark) = watermark {
-        narrow.uses(&mark.expression, &mut visible);
-        visible.insert(narrow.given(mark.column));
+    // Which rows pass decides on the watermark: with one, all rows are read.
+    let filters = if watermark.is_some() { Vec::new() } else { shared_filters(dag, &readers, &narrow) };
+    let connector =
+        table.source.as_ref().ok_or_else(|| format!("the table {} cannot be read", table.name))?;
+    let first = narrow.wanted(dag, &readers, &[], watermark);
+    let (mut factory, mut taken) =
+        connector.scan(&Scan { columns: first.raw(&narrow), filters: filters.clone() });
+    let mut wanted = first;
+    // What the source compares by itself need not be read.
+    let done: Vec<Comparison> =
+        filters.iter().zip(&taken).filter(|(_, t)| **t).map(|(f, _)| f.clone()).collect();
+    let without = narrow.wanted(dag, &readers, &done, watermark);
+    let mut filters = filters;
+    if without != wanted {
+        let (again, all) = connector.scan(&Scan { columns: without.raw(&narrow), filters: done.clone() });
+        if all.iter().all(|t| *t) {
+            (factory, taken, wanted, filters) = (again, all, without, done);
+        }
     }
-    // What the source itself gives: also what computed columns are computed from.
-    let mut raw: BTreeSet<ColumnPath> = BTreeSet::new();
-    for g in &visible {
-        narrow.raw(g, &mut raw);
-    }
-    let raw: Vec<ColumnPath> = raw.into_iter().collect();
-    let connector = table.source.as_ref().ok_or_else(|| format!("the table {} cannot be read", table.name))?;
-    let (factory, taken) = connector.scan(&Scan { columns: raw.clone(), filters: filters.clone() });
+    let visible = wanted.visible.clone();
+    let raw = wanted.raw(&narrow);
     let fields: Vec<Field> = raw.iter().map(|p| narrow.field(p)).collect();
     let schema = factory.schema();
     let fits = schema.fields().len() == fields.len()
         && schema.fields().iter().zip(&fields).all(|(a, b)| a.data_type() == b.data_type());
     if !fits {
-        return Err(format!("the connector {} gives other columns than it was asked for: {schema:?}", table.connector));
+        return Err(format!(
+            "the connector {} gives other columns than it was asked for: {schema:?}",
+            table.connector
+        ));
     }
     let visible: Vec<Given> = visible.into_iter().collect();
     let out_fields: Vec<Field> = visible.iter().map(|g| narrow.given_field(g)).collect();
@@ -104,35 +116,52 @@ fn source(dag: &mut Dag, i: usize, table: &Arc<Table>, options: &PlanOptions) ->
     };
     let watermark_spec = match watermark {
         Some(mark) => Some(WatermarkSpec {
-            expression: compile(&narrow.moved(&mark.expression, &visible), &out_fields, show(&mark.expression, &names))?,
+            expression: compile(
+                &narrow.moved(&mark.expression, &visible),
+                &out_fields,
+                show(&mark.expression, &names),
+            )?,
             idle_timeout: options.idle_timeout,
         }),
         None => None,
     };
     let detail = detail(table, &fields, &filters, &taken, watermark.map(|m| show(&m.expression, &names)));
     for r in &readers {
-        let lineage_filters = filters.clone();
         if let Step::Calc { filter, exprs } = &mut dag.nodes[*r].step {
             filter.retain(|e| {
                 let comparison = narrow.comparison(e);
-                !comparison.is_some_and(|c| lineage_filters.iter().zip(&taken).any(|(f, t)| *t && *f == c))
+                !comparison.is_some_and(|c| filters.iter().zip(&taken).any(|(f, t)| *t && *f == c))
             });
             for e in filter.iter_mut().chain(exprs) {
                 *e = narrow.moved(e, &visible);
             }
         }
     }
+    let names: Vec<String> = visible.iter().map(|g| narrow.given_field(g).name().clone()).collect();
+    for r in &readers {
+        let node = &mut dag.nodes[*r];
+        if let Step::Calc { filter, exprs } = &node.step {
+            node.detail = super::dag::calc_text(filter, exprs, &names);
+        }
+    }
     let node = &mut dag.nodes[i];
     node.event_time = watermark.and_then(|m| visible.iter().position(|g| *g == narrow.given(m.column)));
-    node.lineage = visible.iter().map(|g| narrow.given_field(g).name().clone()).collect();
+    node.lineage = names;
     node.fields = out_fields;
     Ok(Planned { node: SourceNode { factory, calc, watermark: watermark_spec }, detail })
 }
 
-fn detail(table: &Table, fields: &[Field], filters: &[Comparison], taken: &[bool], watermark: Option<String>) -> String {
+fn detail(
+    table: &Table,
+    fields: &[Field],
+    filters: &[Comparison],
+    taken: &[bool],
+    watermark: Option<String>,
+) -> String {
     let columns: Vec<_> = fields.iter().map(|f| f.name().clone()).collect();
     let mut text = format!("connector {}, columns [{}]", table.connector, columns.join(", "));
-    let taken: Vec<String> = filters.iter().zip(taken).filter(|(_, t)| **t).map(|(f, _)| comparison_text(table, f)).collect();
+    let taken: Vec<String> =
+        filters.iter().zip(taken).filter(|(_, t)| **t).map(|(f, _)| comparison_text(table, f)).collect();
     if !taken.is_empty() {
         text.push_str(&format!(", where {}", taken.join(" AND ")));
     }
@@ -166,7 +195,10 @@ fn awaited(dag: &Dag, source: usize) -> bool {
     for i in 0..dag.nodes.len() {
         fed[i] |= dag.nodes[i].inputs.iter().any(|n| fed[*n]);
     }
-    dag.nodes.iter().zip(fed).any(|(n, fed)| fed && matches!(n.step, Step::Window { .. } | Step::WindowAggregate { .. }))
+    dag.nodes
+        .iter()
+        .zip(fed)
+        .any(|(n, fed)| fed && matches!(n.step, Step::Window { .. } | Step::WindowAggregate { .. }))
 }
 
 /// The comparisons that hold for what every reader wants.
@@ -183,6 +215,23 @@ fn shared_filters(dag: &Dag, readers: &[usize], narrow: &Narrow) -> Vec<Comparis
     shared.unwrap_or_default()
 }
 
+/// The columns that readers and the watermark see.
+#[derive(PartialEq)]
+struct Wanted {
+    visible: BTreeSet<Given>,
+}
+
+impl Wanted {
+    /// What the source itself gives: also what computed columns are computed from.
+    fn raw(&self, narrow: &Narrow) -> Vec<ColumnPath> {
+        let mut raw = BTreeSet::new();
+        for given in &self.visible {
+            narrow.raw(given, &mut raw);
+        }
+        raw.into_iter().collect()
+    }
+}
+
 struct Narrow<'a> {
     table: &'a Table,
     /// Whether computed columns are computed at the source, before the watermark.
@@ -190,6 +239,28 @@ struct Narrow<'a> {
 }
 
 impl Narrow<'_> {
+    /// What is used besides the filters that are `done`.
+    fn wanted(
+        &self,
+        dag: &Dag,
+        readers: &[usize],
+        done: &[Comparison],
+        watermark: Option<&Watermark>,
+    ) -> Wanted {
+        let mut visible = BTreeSet::new();
+        for r in readers {
+            if let Step::Calc { filter, exprs } = &dag.nodes[*r].step {
+                let left = filter.iter().filter(|e| self.comparison(e).is_none_or(|c| !done.contains(&c)));
+                left.chain(exprs).for_each(|e| self.uses(e, &mut visible));
+            }
+        }
+        if let Some(mark) = watermark {
+            self.uses(&mark.expression, &mut visible);
+            visible.insert(self.given(mark.column));
+        }
+        Wanted { visible }
+    }
+
     fn given(&self, column: usize) -> Given {
         match &self.table.columns[column].from {
             Origin::Physical(p) => Given::Path(ColumnPath { column: *p, field: None }),
@@ -228,7 +299,8 @@ impl Narrow<'_> {
     /// The path as an expression over the table's columns.
     fn path_expr(&self, path: &ColumnPath) -> Expr {
         // Only used through `moved`, which looks paths up: any expression of this path will do.
-        let physical = |c: &crate::catalog::TableColumn| matches!(c.from, Origin::Physical(p) if p == path.column);
+        let physical =
+            |c: &crate::catalog::TableColumn| matches!(c.from, Origin::Physical(p) if p == path.column);
         let i = self.table.columns.iter().position(physical).unwrap_or(0);
         match (path.field, self.table.physical.field(path.column).data_type()) {
             (Some(f), DataType::Struct(fields)) => crate::functions::field_of(column(i), fields[f].name()),
@@ -272,7 +344,11 @@ impl Narrow<'_> {
         match (path.field, column.data_type()) {
             (Some(f), DataType::Struct(fields)) => {
                 let nullable = column.is_nullable() || fields[f].is_nullable();
-                Field::new(format!("{}.{}", column.name(), fields[f].name()), fields[f].data_type().clone(), nullable)
+                Field::new(
+                    format!("{}.{}", column.name(), fields[f].name()),
+                    fields[f].data_type().clone(),
+                    nullable,
+                )
             }
             _ => column.clone(),
         }
@@ -303,6 +379,18 @@ impl Narrow<'_> {
         e.clone().transform_down(step).map_or_else(|_| e.clone(), |t| t.data)
     }
 
+    /// The integer columns that a filter lets through with one value only, and that value.
+    fn fixed(&self, filter: &[Expr]) -> Vec<(Expr, Expr)> {
+        let one = |e: &Expr| {
+            let comparison = self.comparison(e).filter(|c| c.op == CompareOp::Eq)?;
+            let Expr::BinaryExpr(BinaryExpr { left, right, .. }) = e else { return None };
+            let (path, value) = if integer(right).is_some() { (left, right) } else { (right, left) };
+            let literal = matches!(value.as_ref(), Expr::Literal(v, _) if v.data_type() == *self.field(&comparison.path).data_type());
+            literal.then(|| (path.as_ref().clone(), value.as_ref().clone()))
+        };
+        filter.iter().filter_map(one).collect()
+    }
+
     /// The comparison of an integer column with a literal that an expression is.
     fn comparison(&self, e: &Expr) -> Option<Comparison> {
         let Expr::BinaryExpr(BinaryExpr { left, op, right }) = e else { return None };
@@ -312,6 +400,21 @@ impl Narrow<'_> {
             _ => return None,
         };
         crate::types::is_integer(self.field(&path).data_type()).then_some(Comparison { path, op, value })
+    }
+}
+
+/// An expression in rows where some others have these values.
+fn known(e: &Expr, fixed: &[(Expr, Expr)], columns: &[Field]) -> Expr {
+    use datafusion_common::tree_node::{Transformed, TreeNode, TreeNodeRecursion};
+    let step = |e: Expr| {
+        Ok(match fixed.iter().find(|(x, _)| *x == e) {
+            Some((_, value)) => Transformed::new(value.clone(), true, TreeNodeRecursion::Jump),
+            None => Transformed::no(e),
+        })
+    };
+    match e.clone().transform_down(step) {
+        Ok(t) if t.transformed => crate::lower::simplified(t.data, crate::rel::positional(columns)),
+        _ => e.clone(),
     }
 }
 

@@ -42,6 +42,9 @@ impl World {
                 all.push(Choice::Late { p });
             }
         }
+        if process.unread_claim.is_some() {
+            all.push(Choice::Store { p });
+        }
         if process.manifest.is_some() {
             all.push(Choice::Manifest { p, ok: true });
             if self.left.failures > 0 {
@@ -160,15 +163,19 @@ impl World {
 
     fn start(&mut self) {
         self.left.starts = self.left.starts.saturating_sub(u32::from(self.left.starts != u32::MAX));
+        self.started += 1;
         let claim = self.new_claim();
         let workers = self.setup.workers;
         let ids = 1..=workers as u64;
         self.processes.push(Process {
+            number: self.started,
+            nonces: 0,
             paused: false,
             state: State::new(self.setup.options.clone()),
             claim: Some(claim),
             append: None,
             blind_claim: None,
+            unread_claim: None,
             view: weir_checkpoint::View::default(),
             manifest: None,
             timer: None,
@@ -185,16 +192,19 @@ impl World {
 
     fn lose_worker(&mut self, p: usize, w: usize) {
         self.left.failures -= 1;
+        let old = self.processes[p].workers[w].id;
+        self.tell(p, Event::WorkerLost { worker: old, failure: failure("lost on purpose") });
+        self.replace_worker(p, w);
+    }
+
+    /// Another worker comes in the place of one that is gone, whose messages do not come any more.
+    pub(super) fn replace_worker(&mut self, p: usize, w: usize) {
         let process = &mut self.processes[p];
         let old = process.workers[w].id;
         let id = WorkerId(process.worker_ids().last().map_or(0, |last| last.0) + 1);
         process.workers[w] = Worker::new(id, w as u32, process.workers.len());
-        // Messages of a lost worker do not come any more.
         process.repeats.retain(|(worker, ..)| *worker != old);
-        self.tell(p, Event::WorkerLost { worker: old, failure: failure("lost on purpose") });
-        if p < self.processes.len() {
-            self.tell(p, Event::WorkerRegistered { worker: id, slots: 1, name: format!("w{}", id.0) });
-        }
+        self.tell(p, Event::WorkerRegistered { worker: id, slots: 1, name: format!("w{}", id.0) });
     }
 
     /// Lets happen at once what is of no interest by itself, where fewer orders are wanted.
@@ -207,6 +217,10 @@ impl World {
     fn settle_one(&mut self, p: usize) -> bool {
         if self.processes[p].manifest.is_some() {
             self.manifest(p, true);
+            return true;
+        }
+        if !self.setup.collect && self.processes[p].sweep.is_some() {
+            self.sweep(p);
             return true;
         }
         for w in 0..self.processes[p].workers.len() {

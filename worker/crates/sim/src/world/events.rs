@@ -15,8 +15,8 @@ use crate::world::World;
 impl World {
     /// Gives an event to a process' coordinator and does what it wants.
     pub(super) fn tell(&mut self, p: usize, event: Event) {
-        self.nonces += 1;
-        let moment = Moment { now: self.now, random: self.nonces.wrapping_mul(0x9e37_79b9_7f4a_7c15) };
+        self.events += 1;
+        let moment = Moment { now: self.now, random: self.events.wrapping_mul(0x9e37_79b9_7f4a_7c15) };
         let actions = step(&mut self.processes[p].state, event, moment);
         for action in actions {
             if self.processes[p].lives() {
@@ -31,6 +31,11 @@ impl World {
                 let workers = &mut self.processes[p].workers;
                 if let Some(to) = workers.iter_mut().find(|w| w.id == worker) {
                     to.inbox.push_back((stamp, message.into_inner()));
+                }
+            }
+            Action::GiveUp { worker } => {
+                if let Some(w) = self.processes[p].workers.iter().position(|w| w.id == worker) {
+                    self.replace_worker(p, w);
                 }
             }
             Action::LoadManifest { id, manifest } => {
@@ -85,7 +90,7 @@ impl World {
             let failure = Failure::new(FailureKind::Store, "not written on purpose");
             return self.tell(p, Event::ManifestWritten { id, result: Err(failure) });
         }
-        let nonce = self.nonce();
+        let nonce = self.processes[p].nonce();
         let key = weir_checkpoint::layout::manifest(manifest.attempt, id, &nonce);
         self.ghost.manifests.insert(key.clone(), manifest.clone());
         self.store.manifests.insert(key.clone(), manifest);
@@ -132,7 +137,7 @@ impl World {
         } else if let Some(key) = sweep.data.pop() {
             self.store.data.remove(&key);
         } else if let Some(boundary) = sweep.boundary.take() {
-            let nonce = self.nonce();
+            let nonce = self.processes[p].nonce();
             self.store.move_boundary(boundary, nonce);
             self.processes[p].view.advance(boundary);
         } else if let Some(slot) = sweep.slots.pop() {

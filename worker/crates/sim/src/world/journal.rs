@@ -18,15 +18,15 @@ impl World {
             spec: "spec".to_owned(),
             start: Start::Continue,
             restore_from: None,
-            nonce: self.nonce(),
+            nonce: format!("p{}", self.started),
             at_us: self.now.0,
         })
     }
 
     /// The coordinator gave something to the journal.
     pub(super) fn begin_append(&mut self, p: usize, entry: Entry) {
-        let nonce = self.nonce();
         let process = &mut self.processes[p];
+        let nonce = process.nonce();
         let body = match entry {
             Entry::Body(body) => body,
             Entry::Renewal => process.view.renewal(),
@@ -44,6 +44,10 @@ impl World {
 
     /// Carries out what the process asks of the store, and gives it the answer.
     pub(super) fn answer(&mut self, p: usize) {
+        if let Some(mut claimed) = self.processes[p].unread_claim.take() {
+            claimed.restore = self.newest_now().unwrap_or(claimed.restore);
+            return self.hand_over(p, claimed);
+        }
         let Some(request) = self.processes[p].asks().cloned() else {
             return;
         };
@@ -153,14 +157,13 @@ impl World {
 
     fn claimed(&mut self, p: usize, outcome: Result<Claimed, ClaimRefused>) {
         let outcome = match outcome {
-            Ok(mut claimed) => {
+            Ok(claimed) => {
                 self.ghost.reported(claimed.claim.record());
                 if self.setup.mutant == Some(Mutant::RestoreReadAgain) {
-                    claimed.restore = self.newest_now().unwrap_or(claimed.restore);
+                    self.processes[p].unread_claim = Some(claimed);
+                    return;
                 }
-                self.check_restore(&claimed);
-                self.processes[p].view = claimed.view.clone();
-                ClaimOutcome::Claimed(Box::new(claimed))
+                return self.hand_over(p, claimed);
             }
             Err(ClaimRefused::Finished(last)) => ClaimOutcome::AlreadyFinished { last },
             Err(why) => {
@@ -169,6 +172,12 @@ impl World {
             }
         };
         self.tell(p, Event::Claimed(outcome));
+    }
+
+    fn hand_over(&mut self, p: usize, claimed: Claimed) {
+        self.check_restore(&claimed);
+        self.processes[p].view = claimed.view.clone();
+        self.tell(p, Event::Claimed(ClaimOutcome::Claimed(Box::new(claimed))));
     }
 
     fn newest_now(&self) -> Option<Restore> {

@@ -67,8 +67,7 @@ impl World {
         handles: Vec<Handle>,
     ) {
         // Sometimes the outside is away for a moment.
-        self.nonces += 1;
-        if !self.setup.eager && self.left.failures > 0 && self.nonces % 5 == 0 {
+        if !self.setup.eager && self.left.failures > 0 && self.events % 5 == 0 {
             let worker = &mut self.processes[p].workers[w];
             worker.put_off.push_back((stamp, id, handles));
             return worker.say(FromWorker::CommitFailed { id, failure: failure("away on purpose") });
