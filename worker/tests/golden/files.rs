@@ -72,7 +72,7 @@ INSERT INTO found SELECT id, UPPER(name), CHAR_LENGTH(name), SUBSTRING(name, 1, 
   CASE WHEN amount > 900 THEN 'high' WHEN amount > 700 THEN 'mid' ELSE 'low' END,
   CONCAT(TRIM(name), '-', CAST(id AS STRING)), COALESCE(name, 'nobody'), amount + amount
 FROM words WHERE MOD(id, 7) <> 0 AND flag AND amount > 500;";
-    Golden::new("words", sql.to_owned(), inputs, vec![Expected::rows("found", rows(expected))])
+    Golden::new("words", sql.to_owned(), inputs, vec![Expected::rows("found", rows(expected))]).with_small_queues()
 }
 
 /// UNION ALL of two tables with different formats. Most rows are left out, so that reading is most
@@ -97,5 +97,5 @@ CREATE TABLE movements (id BIGINT, what STRING, cents BIGINT)
 WITH ('connector' = 'filesystem', 'path' = '{out}/movements', 'format' = 'json');
 INSERT INTO movements SELECT id, 'order', amount FROM orders WHERE amount >= 95000
 UNION ALL SELECT refunds.`order`.id, 'refund: ' || why, -refunds.`order`.cents FROM refunds WHERE why = 'broken';";
-    Golden::new("union", sql.to_owned(), inputs, vec![Expected::rows("movements", rows(expected))])
+    Golden::new("union", sql.to_owned(), inputs, vec![Expected::rows("movements", rows(expected))]).with_small_queues()
 }

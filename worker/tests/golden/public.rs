@@ -94,7 +94,7 @@ WITH ('connector' = 'filesystem', 'path' = '{out}/days', 'format' = 'json');
 CREATE VIEW wanted AS SELECT * FROM flights WHERE destination <> 'LAX';
 INSERT INTO days SELECT window_start, origin, COUNT(*), AVG(delay), SUM(delay), MAX(distance)
 FROM TABLE(TUMBLE(TABLE wanted, DESCRIPTOR(ts), INTERVAL '1' DAY)) GROUP BY window_start, window_end, origin;";
-    Golden::new("flights", sql.to_owned(), inputs, vec![Expected::rows("days", expected)])
+    Golden::new("flights", sql.to_owned(), inputs, vec![Expected::rows("days", expected)]).with_small_queues()
 }
 
 /// A day in Seattle; temperatures and rain in tenths.
