@@ -19,7 +19,7 @@ use support::nexmark::{dump, tables};
 use support::place::{DONE, Place, view};
 use support::rows::{Rows, differences, read, row, rows};
 use support::time::{SECOND, format, windows};
-use support::{LONG, Rng, seed};
+use support::{LONG, Rng, seed, until};
 use weir_checkpoint::View;
 use weir_testing::S3Server;
 
@@ -27,7 +27,8 @@ use weir_testing::S3Server;
 const RATE: u64 = 2_000;
 /// Events that are there per kill; about as many as a process gets done in its life.
 const EVENTS_PER_KILL: u64 = 800;
-/// No process lives longer than this before it is killed.
+/// The longest life of a process before it is killed, at least; where it takes longer until the
+/// first output is there, that long.
 const LONGEST_LIFE: Duration = Duration::from_millis(1_200);
 
 const COUNTS: &str = "CREATE TABLE counts (s TIMESTAMP(3), auction BIGINT, n BIGINT, total BIGINT)
@@ -58,6 +59,18 @@ fn kills(default: u64) -> u64 {
     std::env::var("WEIR_KILLS").map_or(default, |text| text.parse().expect("WEIR_KILLS is a number"))
 }
 
+const OFTEN: &[&str] = &["checkpoint.interval=50ms"];
+
+/// Kills the first process when there is output, and gives how long that took.
+fn first_life(place: &Place) -> Duration {
+    let begin = Instant::now();
+    let mut run = place.start(OFTEN);
+    let output = || !read(&place.out("counts")).is_empty();
+    assert!(until(LONG, || output() || run.exited().is_some()), "no output: {}", run.log());
+    run.kill();
+    begin.elapsed()
+}
+
 /// Kills the job so many times, and lets it end. If it ends by itself before that, the same job
 /// begins anew in another place.
 fn torment(
@@ -74,14 +87,19 @@ fn torment(
     let sql = tables(events, Some(RATE)) + COUNTS;
     let mut random = Rng::new(seed);
     let (mut killed, mut round, mut checkpoints, mut restored) = (0, 0, 0, 0);
+    let mut longest = None;
     while killed < kills {
         round += 1;
         let place = place(&sql, round);
+        let longest = *longest.get_or_insert_with(|| {
+            killed += 1;
+            LONGEST_LIFE.max(first_life(&place))
+        });
         loop {
-            let mut run = place.start(&["checkpoint.interval=50ms"]);
+            let mut run = place.start(OFTEN);
             // To the end there are so many events left at most.
             let rest = LONG + Duration::from_secs(events / RATE);
-            let life = if killed < kills { random.up_to(LONGEST_LIFE) } else { rest };
+            let life = if killed < kills { random.up_to(longest) } else { rest };
             if let Some(code) = run.exits_within(life) {
                 assert_eq!(code, DONE, "{store} (WEIR_SEED={seed}) after {killed} kills: {}", run.log());
                 break;

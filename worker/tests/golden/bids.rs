@@ -9,7 +9,7 @@ use crate::support::rows::{row, rows};
 use crate::support::time::{SECOND, format, windows};
 use crate::ways::{Expected, Golden};
 
-/// Events per second of the clock: a run takes about two seconds, so that it can be hit.
+/// Events per second of the clock: a run takes about a second and a half, so that it can be hit.
 const RATE: u64 = 20_000;
 
 fn job(name: &'static str, sinks_and_inserts: &str, expected: Vec<Expected>) -> Golden {

@@ -6,7 +6,7 @@ use crate::support::place::Input;
 use crate::support::rows::{row, rows};
 use crate::ways::{Expected, Golden};
 
-const ROWS: i64 = 240_000;
+const ROWS: i64 = 500_000;
 /// Files of a table; the first one has a single row, so that it is at its end at once.
 const FILES: i64 = 7;
 
@@ -44,12 +44,12 @@ pub(crate) fn words() -> Golden {
         let name = name(id).map_or(String::new(), |n| format!("\"{}\"", n.replace('"', "\"\"")));
         format!("{id},{name},{}.{:02},{}", amount(id) / 100, amount(id) % 100, flag(id))
     });
-    let wanted = (0..ROWS).filter(|id| id % 7 != 0 && (flag(*id) || amount(*id) > 50_000));
+    let wanted = (0..ROWS).filter(|id| id % 7 != 0 && flag(*id) && amount(*id) > 50_000);
     let expected = wanted.map(|id| {
         let of_name = |f: &dyn Fn(&str) -> Value| name(id).map_or(Value::Null, f);
         let size = match amount(id) {
-            a if a > 80_000 => "high",
-            a if a > 20_000 => "mid",
+            a if a > 90_000 => "high",
+            a if a > 70_000 => "mid",
             _ => "low",
         };
         row([
@@ -69,32 +69,42 @@ CREATE TABLE found (id BIGINT, `upper` STRING, chars INT, `begin` STRING, `size`
   twice DECIMAL(11, 2))
 WITH ('connector' = 'filesystem', 'path' = '{out}/found', 'format' = 'json');
 INSERT INTO found SELECT id, UPPER(name), CHAR_LENGTH(name), SUBSTRING(name, 1, 3),
-  CASE WHEN amount > 800 THEN 'high' WHEN amount > 200 THEN 'mid' ELSE 'low' END,
+  CASE WHEN amount > 900 THEN 'high' WHEN amount > 700 THEN 'mid' ELSE 'low' END,
   CONCAT(TRIM(name), '-', CAST(id AS STRING)), COALESCE(name, 'nobody'), amount + amount
-FROM words WHERE MOD(id, 7) <> 0 AND (flag OR amount > 500);";
+FROM words WHERE MOD(id, 7) <> 0 AND flag AND amount > 500;";
     Golden::new("words", sql.to_owned(), inputs, vec![Expected::rows("found", rows(expected))])
+        .with_small_queues()
 }
 
-/// UNION ALL of two tables with different formats.
+/// UNION ALL of two tables with different formats. Most rows are left out, so that reading is most
+/// of the work.
 pub(crate) fn union() -> Golden {
-    let orders = ROWS / 2;
-    let refunds = ROWS / 6;
+    let orders = 3 * ROWS;
+    let refunds = ROWS / 2;
+    let why = |id: i64| if id % 9 == 0 { "broken" } else { "late" };
     let mut inputs = files("orders", "csv", "amount,id\n", orders, |id| format!("{},{id}", amount(id)));
     inputs.extend(files("refunds", "json", "", refunds, |id| {
-        json!({"id": id, "order": {"id": id * 3, "cents": amount(id)}, "why": "broken"}).to_string()
+        format!(
+            r#"{{"id": {id}, "order": {{"id": {}, "cents": {}}}, "why": "{}"}}"#,
+            id * 3,
+            amount(id),
+            why(id)
+        )
     }));
     let movement = |id: i64, what: &str, cents: i64| {
         row([("id", json!(id)), ("what", json!(what)), ("cents", json!(cents))])
     };
-    let expected = (0..orders).filter(|id| amount(*id) >= 1000).map(|id| movement(id, "order", amount(id)));
-    let expected = expected.chain((0..refunds).map(|id| movement(id * 3, "refund: broken", -amount(id))));
+    let expected = (0..orders).filter(|id| amount(*id) >= 95_000).map(|id| movement(id, "order", amount(id)));
+    let refunded = (0..refunds).filter(|id| why(*id) == "broken");
+    let expected = expected.chain(refunded.map(|id| movement(id * 3, "refund: broken", -amount(id))));
     let sql = "CREATE TABLE orders (id BIGINT, amount BIGINT)
 WITH ('connector' = 'filesystem', 'path' = '{in}/orders', 'format' = 'csv', 'csv.header' = 'true');
 CREATE TABLE refunds (`order` ROW<id BIGINT, cents BIGINT>, why STRING)
 WITH ('connector' = 'filesystem', 'path' = '{in}/refunds', 'format' = 'json');
 CREATE TABLE movements (id BIGINT, what STRING, cents BIGINT)
 WITH ('connector' = 'filesystem', 'path' = '{out}/movements', 'format' = 'json');
-INSERT INTO movements SELECT id, 'order', amount FROM orders WHERE amount >= 1000
-UNION ALL SELECT refunds.`order`.id, 'refund: ' || why, -refunds.`order`.cents FROM refunds;";
+INSERT INTO movements SELECT id, 'order', amount FROM orders WHERE amount >= 95000
+UNION ALL SELECT refunds.`order`.id, 'refund: ' || why, -refunds.`order`.cents FROM refunds WHERE why = 'broken';";
     Golden::new("union", sql.to_owned(), inputs, vec![Expected::rows("movements", rows(expected))])
+        .with_small_queues()
 }

@@ -9,7 +9,7 @@ use crate::support::rows::{row, rows, visible};
 use crate::support::time::{SECOND, format, parse, windows};
 use crate::ways::{Expected, Golden};
 
-const ROWS: i64 = 40_000;
+const ROWS: i64 = 30_000;
 
 fn table(rate: i64) -> String {
     format!(

@@ -35,7 +35,7 @@ fn of_the_package() -> Vec<Flight> {
     flights
 }
 
-const FLIGHT_COPIES: i64 = 10;
+const FLIGHT_COPIES: i64 = 15;
 /// From one copy to the next: more than the data spans.
 const FLIGHT_SHIFT: i64 = 100 * DAY;
 
@@ -87,14 +87,14 @@ pub(crate) fn flights() -> Golden {
     });
     let expected = rows(expected);
     let sql = "CREATE TABLE flights (`date` STRING, delay BIGINT, distance BIGINT, origin STRING, destination STRING,
-  ts AS TO_TIMESTAMP(`date`, 'yyyy/MM/dd HH:mm'), WATERMARK FOR ts AS ts - INTERVAL '1' HOUR)
+  ts AS TO_TIMESTAMP(REPLACE(`date`, '/', '-') || ':00'), WATERMARK FOR ts AS ts - INTERVAL '1' HOUR)
 WITH ('connector' = 'filesystem', 'path' = '{in}/flights', 'format' = 'json');
 CREATE TABLE days (s TIMESTAMP(3), origin STRING, n BIGINT, average BIGINT, delay BIGINT, furthest BIGINT)
 WITH ('connector' = 'filesystem', 'path' = '{out}/days', 'format' = 'json');
 CREATE VIEW wanted AS SELECT * FROM flights WHERE destination <> 'LAX';
 INSERT INTO days SELECT window_start, origin, COUNT(*), AVG(delay), SUM(delay), MAX(distance)
 FROM TABLE(TUMBLE(TABLE wanted, DESCRIPTOR(ts), INTERVAL '1' DAY)) GROUP BY window_start, window_end, origin;";
-    Golden::new("flights", sql.to_owned(), inputs, vec![Expected::rows("days", expected)])
+    Golden::new("flights", sql.to_owned(), inputs, vec![Expected::rows("days", expected)]).with_small_queues()
 }
 
 /// A day in Seattle; temperatures and rain in tenths.
@@ -136,7 +136,7 @@ fn decimal(tenths: i64) -> String {
     format!("{}{}.{}", if tenths < 0 { "-" } else { "" }, tenths.abs() / 10, tenths.abs() % 10)
 }
 
-const WEATHER_FILES: usize = 12;
+const WEATHER_FILES: usize = 20;
 const COPIES_PER_FILE: usize = 10;
 
 /// Rounded half up, to six decimals.

@@ -14,6 +14,8 @@ pub(crate) struct Golden {
     pub(crate) sql: String,
     pub(crate) inputs: Vec<Input>,
     pub(crate) expected: Vec<Expected>,
+    /// `--set` of every run.
+    set: &'static [&'static str],
     took: OnceLock<Duration>,
 }
 
@@ -44,11 +46,19 @@ const KILLS: u32 = 20;
 
 impl Golden {
     pub(crate) fn new(name: &'static str, sql: String, inputs: Vec<Input>, expected: Vec<Expected>) -> Self {
-        Self { name, sql, inputs, expected, took: OnceLock::new() }
+        Self { name, sql, inputs, expected, set: &[], took: OnceLock::new() }
+    }
+
+    /// With small queues, so that sources do not read all there is before the first barrier is
+    /// through. For jobs with little state.
+    pub(crate) fn with_small_queues(self) -> Self {
+        Self { set: &["state.memoryLimit=16Mi"], ..self }
     }
 
     fn place(&self) -> Place {
-        Place::new(self.name, &self.sql, &self.inputs)
+        let mut place = Place::new(self.name, &self.sql, &self.inputs);
+        place.set.extend(self.set.iter().map(|&set| set.to_owned()));
+        place
     }
 
     /// Compares all tables.
@@ -93,7 +103,7 @@ impl Golden {
         self.check_exactly(&place);
         let counters = place.journal().counters();
         eprintln!("{}: {} checkpoints", self.name, counters.completed);
-        assert!(counters.completed >= 5, "{}: only {} checkpoints", self.name, counters.completed);
+        assert!(counters.completed >= 3, "{}: only {} checkpoints", self.name, counters.completed);
     }
 
     /// Killed at random moments, and run again until it is done. If it is done before there were
@@ -110,25 +120,31 @@ impl Golden {
     fn killed_and(&self, set: &str, compare: fn(&Rows, &Rows) -> Option<String>) {
         let seed = seed();
         eprintln!("{}: WEIR_SEED={seed}", self.name);
-        let longest = self.straight();
+        // Most lives end before the job does.
+        let longest = self.straight() * 3 / 4;
         let mut random = Rng::new(seed);
         let (mut kills, mut rounds, mut restores) = (0, 0, 0);
-        while kills < KILLS {
+        let mut wanted = KILLS;
+        while kills < wanted {
             let place = self.place();
             loop {
                 let mut run = place.start(&[OFTEN, set]);
-                let limit = if kills < KILLS { random.up_to(longest) } else { LONG };
+                let limit = if kills < wanted { random.up_to(longest) } else { LONG };
                 if let Some(code) = run.exits_within(limit) {
                     assert_eq!(code, DONE, "{} (WEIR_SEED={seed}): {}", self.name, run.log());
                     break;
                 }
-                assert!(kills < KILLS, "{} (WEIR_SEED={seed}): no end: {}", self.name, run.log());
+                assert!(kills < wanted, "{} (WEIR_SEED={seed}): no end: {}", self.name, run.log());
                 run.kill();
                 kills += 1;
             }
             self.check(&place, compare);
             rounds += 1;
             restores += u32::from(restored(&place.journal()));
+            // On a busy machine all of them may have come before the first checkpoint.
+            if restores == 0 && kills == wanted && wanted < 4 * KILLS {
+                wanted += KILLS;
+            }
         }
         eprintln!(
             "{}: {kills} kills, {rounds} times to the end, {restores} of them from a checkpoint",

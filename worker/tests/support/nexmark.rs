@@ -41,7 +41,7 @@ pub(crate) fn bids_among(events: u64) -> u64 {
 }
 
 /// Events of [`BIDS`].
-pub(crate) const EVENTS: u64 = 40_000;
+pub(crate) const EVENTS: u64 = 30_000;
 
 /// The bids among the first [`EVENTS`] events, as a job that only passes them on writes them.
 pub(crate) static BIDS: LazyLock<Vec<Bid>> = LazyLock::new(|| dump(EVENTS));

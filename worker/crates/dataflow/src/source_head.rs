@@ -38,8 +38,6 @@ pub(crate) struct SourceHead {
     active: Vec<Option<Timestamp>>,
     admitted: bool,
     exhausted: bool,
-    /// What the source gave after it had said what it reads.
-    held: Option<Poll>,
     /// Changes of event time that wait to be told.
     changes: VecDeque<Advance>,
 }
@@ -60,7 +58,6 @@ impl SourceHead {
             active: Vec::new(),
             admitted: false,
             exhausted: false,
-            held: None,
             changes: VecDeque::new(),
         }
     }
@@ -88,10 +85,16 @@ impl SourceHead {
         if !self.admitted || self.exhausted {
             return Ok(Given::Nothing);
         }
-        let poll = match self.held.take() {
-            Some(poll) => poll,
-            None => self.source.poll_batch()?,
-        };
+        let mut poll = self.source.poll_batch()?;
+        if matches!(&poll, Poll::Reading(splits) if splits.is_empty()) {
+            // Whether it waits for more or is at its end, only its next answer tells. A source at its
+            // end is not idle: were it taken for that, even for a moment, those behind it could go
+            // past results that its end makes due.
+            poll = self.source.poll_batch()?;
+            if !matches!(poll, Poll::Exhausted) {
+                self.reading(&[], now);
+            }
+        }
         match poll {
             Poll::Batch { split, rows } => {
                 let read = rows.num_rows() as u64;
@@ -103,14 +106,6 @@ impl SourceHead {
                 Ok(Given::Rows { chunk, read, advance })
             }
             Poll::Reading(splits) => {
-                let next = self.source.poll_batch()?;
-                if matches!(next, Poll::Exhausted) {
-                    // The end, not idleness: told as idle, this subtask's share of what is still in
-                    // windows further on would come too late for the windows after those.
-                    self.exhausted = true;
-                    return Ok(Given::Exhausted);
-                }
-                self.held = Some(next);
                 self.reading(&splits, now);
                 Ok(self.changes.pop_front().map_or(Given::Again, Given::Advance))
             }
@@ -188,5 +183,46 @@ impl SourceHead {
     pub(crate) fn next_timer(&self) -> Option<Timestamp> {
         let timeout = self.idle_timeout()?;
         self.active.iter().flatten().min().map(|last| last.after(timeout))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives these answers.
+    struct Script(VecDeque<Poll>);
+
+    impl Source for Script {
+        fn poll_batch(&mut self) -> Result<Poll, Failure> {
+            Ok(self.0.pop_front().unwrap_or(Poll::Pending))
+        }
+
+        fn snapshot(&mut self) -> Vec<SplitState> {
+            Vec::new()
+        }
+    }
+
+    fn told(script: Vec<Poll>) -> Vec<&'static str> {
+        let polls = script.len();
+        let mut head = SourceHead::new(TransformId(1), Box::new(Script(script.into())), None, None);
+        head.admit();
+        let mut told = Vec::new();
+        for _ in 0..polls + 2 {
+            match head.poll(Timestamp(0)).unwrap() {
+                Given::Advance(Advance::Idle) => told.push("idle"),
+                Given::Exhausted => told.push("end"),
+                _ => {}
+            }
+        }
+        told
+    }
+
+    #[test]
+    fn a_source_between_splits_is_idle_but_one_at_its_end_is_not() {
+        let read = || vec![Poll::Reading(vec![0]), Poll::Reading(vec![])];
+        let with = |last: Poll| read().into_iter().chain([last]).collect();
+        assert_eq!(told(with(Poll::Exhausted)), ["end"]);
+        assert_eq!(told(with(Poll::Pending)), ["idle"]);
     }
 }
