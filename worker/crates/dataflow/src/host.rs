@@ -100,8 +100,6 @@ enum Happened {
 async fn next_event(current: &mut Current) -> Happened {
     if let Current::Running { execution, .. } = current {
         tokio::select! {
-            // In this order: what sinks prepared is told before the parts that it belongs to.
-            biased;
             Some(event) = execution.slot_events.recv() => return Happened::Slot(event),
             Some(encoded) = execution.encoded.recv() => return Happened::Encoded(encoded),
             else => {}
@@ -272,7 +270,20 @@ impl Host {
         }
     }
 
+    /// Takes what the slots told so far. Parts of a checkpoint come by a channel of their own: they may
+    /// be seen before what sinks prepared for them, though that was told earlier.
+    fn told_earlier(&mut self) {
+        while let Current::Running { execution, .. } = &mut self.current
+            && let Ok(event) = execution.slot_events.try_recv()
+        {
+            self.event(Happened::Slot(event));
+        }
+    }
+
     fn event(&mut self, event: Happened) {
+        if matches!(event, Happened::Encoded(_)) {
+            self.told_earlier();
+        }
         let Current::Running { execution, uploads } = &mut self.current else { return };
         let stamp = execution.stamp.clone();
         match event {
