@@ -2,6 +2,7 @@
 //!
 //! Prints one JSON object per case and one per pair (the ratio of medians of checkpoints every second to
 //! none, runs taken in turn). Rates are rows of the source per second of the whole process, start included.
+#![allow(clippy::print_stdout, clippy::expect_used, reason = "a bench prints what it found")]
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,4 +1,5 @@
 //! A job put together by hand, without SQL: everything below the planner, in one process.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::collections::BTreeMap;
 use std::path::Path;

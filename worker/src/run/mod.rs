@@ -135,7 +135,7 @@ async fn run_job(config: &JobConfig, job: Job, options: &RunOptions) -> Result<E
     let _ = worker.await;
     let _ = shown.await;
     drop(closing);
-    Ok(Ended { exit, signal: signal.borrow().clone() })
+    Ok(Ended { exit, signal: *signal.borrow() })
 }
 
 /// A store is tried once, before a job's first record is written there.

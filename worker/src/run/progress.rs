@@ -88,7 +88,7 @@ pub(super) async fn show(mode: ProgressMode, mut status: watch::Receiver<Arc<Job
 }
 
 /// The job in one line.
-pub fn describe(status: &JobStatus) -> String {
+fn describe(status: &JobStatus) -> String {
     let mut text = format!("{} {}", status.name, state(status.state));
     if let Some(detail) = &status.detail {
         text.push_str(&format!(" ({detail})"));

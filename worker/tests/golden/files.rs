@@ -72,7 +72,8 @@ INSERT INTO found SELECT id, UPPER(name), CHAR_LENGTH(name), SUBSTRING(name, 1, 
   CASE WHEN amount > 900 THEN 'high' WHEN amount > 700 THEN 'mid' ELSE 'low' END,
   CONCAT(TRIM(name), '-', CAST(id AS STRING)), COALESCE(name, 'nobody'), amount + amount
 FROM words WHERE MOD(id, 7) <> 0 AND flag AND amount > 500;";
-    Golden::new("words", sql.to_owned(), inputs, vec![Expected::rows("found", rows(expected))]).with_small_queues()
+    Golden::new("words", sql.to_owned(), inputs, vec![Expected::rows("found", rows(expected))])
+        .with_small_queues()
 }
 
 /// UNION ALL of two tables with different formats. Most rows are left out, so that reading is most
@@ -83,9 +84,16 @@ pub(crate) fn union() -> Golden {
     let why = |id: i64| if id % 9 == 0 { "broken" } else { "late" };
     let mut inputs = files("orders", "csv", "amount,id\n", orders, |id| format!("{},{id}", amount(id)));
     inputs.extend(files("refunds", "json", "", refunds, |id| {
-        format!(r#"{{"id": {id}, "order": {{"id": {}, "cents": {}}}, "why": "{}"}}"#, id * 3, amount(id), why(id))
+        format!(
+            r#"{{"id": {id}, "order": {{"id": {}, "cents": {}}}, "why": "{}"}}"#,
+            id * 3,
+            amount(id),
+            why(id)
+        )
     }));
-    let movement = |id: i64, what: &str, cents: i64| row([("id", json!(id)), ("what", json!(what)), ("cents", json!(cents))]);
+    let movement = |id: i64, what: &str, cents: i64| {
+        row([("id", json!(id)), ("what", json!(what)), ("cents", json!(cents))])
+    };
     let expected = (0..orders).filter(|id| amount(*id) >= 95_000).map(|id| movement(id, "order", amount(id)));
     let refunded = (0..refunds).filter(|id| why(*id) == "broken");
     let expected = expected.chain(refunded.map(|id| movement(id * 3, "refund: broken", -amount(id))));
@@ -97,5 +105,6 @@ CREATE TABLE movements (id BIGINT, what STRING, cents BIGINT)
 WITH ('connector' = 'filesystem', 'path' = '{out}/movements', 'format' = 'json');
 INSERT INTO movements SELECT id, 'order', amount FROM orders WHERE amount >= 95000
 UNION ALL SELECT refunds.`order`.id, 'refund: ' || why, -refunds.`order`.cents FROM refunds WHERE why = 'broken';";
-    Golden::new("union", sql.to_owned(), inputs, vec![Expected::rows("movements", rows(expected))]).with_small_queues()
+    Golden::new("union", sql.to_owned(), inputs, vec![Expected::rows("movements", rows(expected))])
+        .with_small_queues()
 }

@@ -107,13 +107,13 @@ impl Objects {
         let mut state = ack.state.clone();
         for transform in &mut state {
             let blocks = transform.tables.iter_mut().flat_map(|table| table.blocks.iter_mut());
-            blocks.map(|block| moved(block, &places)).collect::<Result<(), _>>()?;
+            blocks.try_for_each(|block| moved(block, &places))?;
             let blobs = transform.lists.iter_mut().flat_map(|(_, blobs)| blobs.iter_mut());
-            blobs.map(|blob| moved_blob(blob, &places)).collect::<Result<(), _>>()?;
+            blobs.try_for_each(|blob| moved_blob(blob, &places))?;
         }
         let mut sinks = ack.sinks.clone();
         let handles = sinks.iter_mut().flat_map(|sink| sink.handles.iter_mut());
-        handles.map(|blob| moved_blob(blob, &places)).collect::<Result<(), _>>()?;
+        handles.try_for_each(|blob| moved_blob(blob, &places))?;
         Ok(Part {
             subtask: ack.subtask,
             state,

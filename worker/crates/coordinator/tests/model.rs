@@ -1,5 +1,6 @@
 //! The real step function and the real journal machines under a model checker: within small bounds every
 //! order of events, crash, unclear answer and overtaking is tried, and every invariant checked after each step.
+#![allow(clippy::panic, clippy::print_stdout, reason = "tests")]
 
 use std::time::{Duration, Instant};
 

@@ -11,7 +11,7 @@ use weir_runtime::Clock;
 
 use crate::chain::{Chain, Link};
 use crate::graph::{Job, Node};
-use crate::output::{EdgeOutput, Output};
+use crate::output::{EdgeOutput, Output, SinkOf};
 use crate::queue::{SlotWaker, queue};
 use crate::restore::Restored;
 use crate::slot::{Build, Events};
@@ -48,6 +48,9 @@ pub(crate) struct Deployment {
 /// The numbers of a subtask, as its slot publishes them.
 pub(crate) type Published = (SubtaskId, Arc<Mutex<SubtaskProgress>>);
 
+/// A slot that is to be started: its number, what wakes it, what makes its subtasks.
+pub(crate) type NewSlot = (u32, Arc<SlotWaker>, Build);
+
 /// The ends of queues that belong to one subtask.
 #[derive(Default)]
 struct Ends {
@@ -57,10 +60,7 @@ struct Ends {
 
 impl Deployment {
     /// Makes wakers and builders, one per slot.
-    pub(crate) fn slots(
-        self,
-        events: &Events,
-    ) -> Result<(Vec<(u32, Arc<SlotWaker>, Build)>, Vec<Published>), Failure> {
+    pub(crate) fn slots(self, events: &Events) -> Result<(Vec<NewSlot>, Vec<Published>), Failure> {
         let mut wakers: BTreeMap<u32, Arc<SlotWaker>> = BTreeMap::new();
         for (_, slot) in &self.placed {
             wakers.entry(*slot).or_default();
@@ -142,7 +142,7 @@ impl Deployment {
             };
             let named = |f: Failure| f.at(format!("{} {}", info.name, info.id));
             let mut transform = factory.create(context).map_err(named)?;
-            self.restored.into_transform(id, info.id, transform.as_mut()).map_err(named)?;
+            self.restored.fill(id, info.id, transform.as_mut()).map_err(named)?;
             links.push(Link::new(info.id, transform));
         }
         let deltas = links
@@ -199,7 +199,7 @@ impl Deployment {
         vertex: &Vertex,
         node: &Node,
         waker: &Arc<SlotWaker>,
-    ) -> Result<Option<(weir_protocol::TransformId, Box<dyn crate::Sink>)>, Failure> {
+    ) -> Result<Option<SinkOf>, Failure> {
         let (Some(sink), Some(info)) = (&node.sink, vertex.transforms.last()) else { return Ok(None) };
         let opened = sink
             .open(OpenSink {

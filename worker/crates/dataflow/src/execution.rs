@@ -18,7 +18,7 @@ use weir_protocol::{
 
 use crate::deploy::{Deployment, Published};
 use crate::encoder::{Block, Encoded, Encoder};
-use crate::ledger::{Ledger, Written};
+use crate::ledger::{Ledger, StoredLists, Written};
 use crate::slot::{Command, Events, SlotEvent, SlotHandle};
 use crate::snapshot::{FrozenLists, Swept};
 use crate::{Barrier, IoFuture};
@@ -230,7 +230,7 @@ fn store_lists(
     writer: &mut SegmentWriter,
     subtask: SubtaskId,
     lists: FrozenLists,
-) -> (TransformId, Vec<(String, Vec<Blob>)>) {
+) -> (TransformId, StoredLists) {
     let transform = lists.transform;
     let mut store = |name: &str, value: Vec<u8>| {
         if value.len() <= INLINE_BYTES {

@@ -22,12 +22,15 @@ pub(crate) struct Ledger {
     in_flight: Option<CheckpointId>,
 }
 
+/// Operator state of one transform: named lists of values.
+pub(crate) type StoredLists = Vec<(String, Vec<Blob>)>;
+
 /// What a subtask's blocks and lists became.
 pub(crate) struct Written {
     /// Per table of the subtask, in the order of [`Swept::tables`].
     pub(crate) tables: Vec<Vec<BlockRef>>,
     /// Per transform and list.
-    pub(crate) lists: Vec<(TransformId, Vec<(String, Vec<Blob>)>)>,
+    pub(crate) lists: Vec<(TransformId, StoredLists)>,
 }
 
 impl Ledger {

@@ -94,17 +94,20 @@ fn pick(chunk: &Chunk, rows: &[u32]) -> Result<Chunk, Failure> {
     Ok(Chunk { rows: take_record_batch(&chunk.rows, &rows).map_err(bug)?, kinds })
 }
 
+/// A sink with the id of its transform.
+pub(crate) type SinkOf = (TransformId, Box<dyn Sink>);
+
 /// Everything behind the last transform of a chain.
 pub(crate) struct Output {
     pub(crate) edges: Vec<EdgeOutput>,
-    pub(crate) sink: Option<(TransformId, Box<dyn Sink>)>,
+    pub(crate) sink: Option<SinkOf>,
     sink_ready: bool,
     pub(crate) rows: u64,
     pub(crate) bytes: u64,
 }
 
 impl Output {
-    pub(crate) fn new(edges: Vec<EdgeOutput>, sink: Option<(TransformId, Box<dyn Sink>)>) -> Self {
+    pub(crate) fn new(edges: Vec<EdgeOutput>, sink: Option<SinkOf>) -> Self {
         Self { edges, sink, sink_ready: true, rows: 0, bytes: 0 }
     }
 

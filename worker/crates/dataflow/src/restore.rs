@@ -68,7 +68,7 @@ impl Restored {
     }
 
     /// Puts a subtask's part into a transform.
-    pub(crate) fn into_transform(
+    pub(crate) fn fill(
         &self,
         subtask: SubtaskId,
         id: TransformId,

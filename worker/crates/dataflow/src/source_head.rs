@@ -22,6 +22,8 @@ pub(crate) enum Given {
     Advance(Advance),
     /// The source came to its end; said once.
     Exhausted,
+    /// There is more to ask for.
+    Again,
     /// Nothing now.
     Nothing,
 }
@@ -105,7 +107,7 @@ impl SourceHead {
             }
             Poll::Reading(splits) => {
                 self.reading(&splits, now);
-                Ok(self.changes.pop_front().map_or(Given::Nothing, Given::Advance))
+                Ok(self.changes.pop_front().map_or(Given::Again, Given::Advance))
             }
             Poll::Exhausted => {
                 self.exhausted = true;

@@ -195,6 +195,7 @@ impl Subtask {
                 self.events.send(SlotEvent::Exhausted(self.id));
                 Ok(Step::Worked)
             }
+            Given::Again => Ok(Step::Worked),
             Given::Nothing => Ok(Step::Empty),
         }
     }

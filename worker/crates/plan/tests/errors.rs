@@ -318,8 +318,9 @@ fn no_text_makes_it_panic() {
 
 #[test]
 fn long_statements_are_planned_up_to_a_limit() {
-    let long =
-        |n: usize| format!("INSERT INTO out SELECT id, name FROM src WHERE id > 0{};", " AND id + 1 > 2".repeat(n));
+    let long = |n: usize| {
+        format!("INSERT INTO out SELECT id, name FROM src WHERE id > 0{};", " AND id + 1 > 2".repeat(n))
+    };
     assert_eq!(problems(&long(300)), Vec::<String>::new(), "900 operators are not too many");
     assert_eq!(problems(&long(400)).len(), 1, "1200 are");
 }

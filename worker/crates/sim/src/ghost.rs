@@ -188,8 +188,8 @@ impl Ghost {
         let claim = newest(|body| matches!(body, Body::Claim { .. }));
         let below = [checkpoint, claim].into_iter().flatten().all(|slot| boundary < slot);
         self.require(below, "J6: the boundary reached the newest checkpoint or claim");
-        let behind = self.log.keys().filter(|slot| **slot > boundary);
-        let there = behind.fold(true, |all, slot| all && store.records.contains_key(slot));
+        let mut behind = self.log.keys().filter(|slot| **slot > boundary);
+        let there = behind.all(|slot| store.records.contains_key(slot));
         self.require(there, "G1: a record above the boundary was deleted");
         self.check_reachable(store);
     }

@@ -139,10 +139,11 @@ fn place(options: &FileOptions, reader: &mut OptionReader<'_>) -> Option<Place> 
         let path = Path::new(text.strip_prefix("file://").unwrap_or(text));
         // A relative path is below the folder that the process was started in.
         let whole = !text.starts_with("file://") || path.is_absolute();
-        if whole && !path.components().any(|c| c == std::path::Component::ParentDir) {
-            if let Ok(path) = std::path::absolute(path) {
-                return Some(Place::Local(path));
-            }
+        if whole
+            && !path.components().any(|c| c == std::path::Component::ParentDir)
+            && let Ok(path) = std::path::absolute(path)
+        {
+            return Some(Place::Local(path));
         }
     }
     let message = format!(

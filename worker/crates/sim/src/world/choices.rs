@@ -128,15 +128,15 @@ impl World {
                 self.left.failures -= 1;
                 self.tell(p, Event::Stop(StopRequest::Graceful));
             }
-            Choice::ToWorker { p, w } => self.to_worker(p, w),
-            Choice::FromWorker { p, w } => self.from_worker(p, w),
+            Choice::ToWorker { p, w } => self.deliver_to_worker(p, w),
+            Choice::FromWorker { p, w } => self.deliver_from_worker(p, w),
             Choice::Repeat { p, w } => {
                 self.left.repeats -= 1;
                 let process = &mut self.processes[p];
                 if let Some((stamp, message)) = process.workers[w].outbox.front().cloned() {
                     process.repeats.push_back((process.workers[w].id, stamp, message));
                 }
-                self.from_worker(p, w);
+                self.deliver_from_worker(p, w);
             }
             Choice::Again { p } => self.again(p),
             Choice::Read { p, w, split } => self.read(p, w, split),
@@ -227,13 +227,13 @@ impl World {
             let worker = &self.processes[p].workers[w];
             let open = (0..self.processes[p].workers.len()).find(|from| worker.open(*from));
             if !worker.inbox.is_empty() {
-                self.to_worker(p, w);
+                self.deliver_to_worker(p, w);
             } else if let Some(from) = open {
                 self.processes[p].workers[w].receive(from);
             } else if !worker.uploads.is_empty() {
                 self.upload(p, w, true);
             } else if !worker.outbox.is_empty() && !self.interesting(p, w) {
-                self.from_worker(p, w);
+                self.deliver_from_worker(p, w);
             } else {
                 continue;
             }

@@ -9,7 +9,7 @@ use crate::world::World;
 use crate::world::choices::failure;
 
 impl World {
-    pub(super) fn to_worker(&mut self, p: usize, w: usize) {
+    pub(super) fn deliver_to_worker(&mut self, p: usize, w: usize) {
         let Some((stamp, message)) = self.processes[p].workers[w].inbox.pop_front() else {
             return;
         };
@@ -67,7 +67,7 @@ impl World {
         handles: Vec<Handle>,
     ) {
         // Sometimes the outside is away for a moment.
-        if !self.setup.eager && self.left.failures > 0 && self.events % 5 == 0 {
+        if !self.setup.eager && self.left.failures > 0 && self.events.is_multiple_of(5) {
             let worker = &mut self.processes[p].workers[w];
             worker.put_off.push_back((stamp, id, handles));
             return worker.say(FromWorker::CommitFailed { id, failure: failure("away on purpose") });
@@ -104,7 +104,7 @@ impl World {
         }
     }
 
-    pub(super) fn from_worker(&mut self, p: usize, w: usize) {
+    pub(super) fn deliver_from_worker(&mut self, p: usize, w: usize) {
         let worker = &mut self.processes[p].workers[w];
         let id = worker.id;
         if let Some((stamp, message)) = worker.outbox.pop_front() {
