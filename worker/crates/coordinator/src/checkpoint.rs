@@ -106,13 +106,13 @@ impl Objects {
         let places = ack.objects.iter().map(|o| self.add(o)).collect::<Result<Vec<_>, _>>()?;
         let mut state = ack.state.clone();
         for transform in &mut state {
-            let blocks = transform.tables.iter_mut().flat_map(|table| table.blocks.iter_mut());
+            let mut blocks = transform.tables.iter_mut().flat_map(|table| table.blocks.iter_mut());
             blocks.try_for_each(|block| moved(block, &places))?;
-            let blobs = transform.lists.iter_mut().flat_map(|(_, blobs)| blobs.iter_mut());
+            let mut blobs = transform.lists.iter_mut().flat_map(|(_, blobs)| blobs.iter_mut());
             blobs.try_for_each(|blob| moved_blob(blob, &places))?;
         }
         let mut sinks = ack.sinks.clone();
-        let handles = sinks.iter_mut().flat_map(|sink| sink.handles.iter_mut());
+        let mut handles = sinks.iter_mut().flat_map(|sink| sink.handles.iter_mut());
         handles.try_for_each(|blob| moved_blob(blob, &places))?;
         Ok(Part {
             subtask: ack.subtask,
