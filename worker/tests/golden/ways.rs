@@ -168,7 +168,7 @@ impl Golden {
     /// records of its journal.
     fn stopped(&self, settings: &[&str], records: u64) {
         // How far a job gets until it is stopped depends on the machine: then sooner, anew.
-        for first in [6, 3, 1] {
+        for first in [6, 3, 1, 0, 0, 0] {
             let place = self.place();
             let (last, stopped) = settings.split_last().expect("settings");
             let wanted = |i: usize| if i == 0 { first } else { records.min(first) };

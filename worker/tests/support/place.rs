@@ -127,8 +127,10 @@ impl Place {
         match run.wait(LONG) {
             DONE => false,
             TERMINATED => {
-                assert!(!run.log().contains("was not completed"), "{}: {}", self.name, run.log());
-                true
+                let complete = !run.log().contains("was not completed");
+                // Stopped right behind its claim it may not have run yet.
+                assert!(complete || records == 0, "{}: {}", self.name, run.log());
+                complete
             }
             other => panic!("{}: SIGTERM ended it with {other}: {}", self.name, run.log()),
         }
