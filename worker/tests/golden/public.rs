@@ -35,7 +35,7 @@ fn of_the_package() -> Vec<Flight> {
     flights
 }
 
-const FLIGHT_COPIES: i64 = 15;
+const FLIGHT_COPIES: i64 = 30;
 /// From one copy to the next: more than the data spans.
 const FLIGHT_SHIFT: i64 = 100 * DAY;
 
