@@ -270,53 +270,62 @@ impl Host {
         }
     }
 
-    /// Takes what the slots told so far. Parts of a checkpoint come by a channel of their own: they may
-    /// be seen before what sinks prepared for them, though that was told earlier.
-    fn told_earlier(&mut self) {
-        while let Current::Running { execution, .. } = &mut self.current
-            && let Ok(event) = execution.slot_events.try_recv()
-        {
-            self.event(Happened::Slot(event));
+    fn event(&mut self, event: Happened) {
+        match event {
+            Happened::Slot(event) => self.slot_event(event),
+            Happened::Encoded(Ok(encoded)) => {
+                // What sinks prepared was told before the encoder had the last part, by another channel:
+                // all of it is there by now, and all of it belongs to this checkpoint.
+                while let Some(event) = self.waiting_slot_event() {
+                    self.slot_event(event);
+                }
+                self.upload(encoded);
+            }
+            Happened::Encoded(Err((_, failure))) => {
+                if let Current::Running { execution, .. } = &self.current {
+                    let stamp = execution.stamp.clone();
+                    self.say(&stamp, FromWorker::Failed { subtask: None, failure });
+                }
+            }
         }
     }
 
-    fn event(&mut self, event: Happened) {
-        if matches!(event, Happened::Encoded(_)) {
-            self.told_earlier();
+    fn waiting_slot_event(&mut self) -> Option<SlotEvent> {
+        match &mut self.current {
+            Current::Running { execution, .. } => execution.slot_events.try_recv().ok(),
+            Current::Idle | Current::Restoring { .. } => None,
         }
-        let Current::Running { execution, uploads } = &mut self.current else { return };
+    }
+
+    fn slot_event(&mut self, event: SlotEvent) {
+        let Current::Running { execution, .. } = &mut self.current else { return };
         let stamp = execution.stamp.clone();
         match event {
-            Happened::Slot(SlotEvent::Opened) => {
+            SlotEvent::Opened => {
                 if execution.slot_opened() {
                     self.say(&stamp, FromWorker::Deployed);
                 }
             }
-            Happened::Slot(SlotEvent::Prepared { id, subtask, transform, handles }) => {
+            SlotEvent::Prepared { id, subtask, transform, handles } => {
                 execution.prepare(id, subtask, transform, handles);
             }
-            Happened::Slot(SlotEvent::Exhausted(subtask)) => {
-                self.say(&stamp, FromWorker::Exhausted { subtask })
-            }
-            Happened::Slot(SlotEvent::Failed(subtask, failure)) => {
-                self.say(&stamp, FromWorker::Failed { subtask, failure });
-            }
-            Happened::Encoded(Err((_, failure))) => {
-                self.say(&stamp, FromWorker::Failed { subtask: None, failure });
-            }
-            Happened::Encoded(Ok(encoded)) => {
-                let upload = execution.lay_out(encoded);
-                let id = upload.id;
-                let task = self.io.spawn(upload_in_background(
-                    self.options.clone(),
-                    self.troubles.clone(),
-                    self.done.clone(),
-                    stamp,
-                    upload,
-                ));
-                uploads.insert(id, task);
-            }
+            SlotEvent::Exhausted(subtask) => self.say(&stamp, FromWorker::Exhausted { subtask }),
+            SlotEvent::Failed(subtask, failure) => self.say(&stamp, FromWorker::Failed { subtask, failure }),
         }
+    }
+
+    fn upload(&mut self, encoded: crate::encoder::Encoded) {
+        let Current::Running { execution, uploads } = &mut self.current else { return };
+        let upload = execution.lay_out(encoded);
+        let id = upload.id;
+        let task = self.io.spawn(upload_in_background(
+            self.options.clone(),
+            self.troubles.clone(),
+            self.done.clone(),
+            execution.stamp.clone(),
+            upload,
+        ));
+        uploads.insert(id, task);
     }
 
     fn uploaded(&mut self, stamp: &Stamp, result: Result<Uploaded, (CheckpointId, Vec<SubtaskId>, Failure)>) {
