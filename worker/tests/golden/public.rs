@@ -136,7 +136,7 @@ fn decimal(tenths: i64) -> String {
     format!("{}{}.{}", if tenths < 0 { "-" } else { "" }, tenths.abs() / 10, tenths.abs() % 10)
 }
 
-const WEATHER_FILES: usize = 20;
+const WEATHER_FILES: usize = 40;
 const COPIES_PER_FILE: usize = 10;
 
 /// Rounded half up, to six decimals.
