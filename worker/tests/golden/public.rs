@@ -35,7 +35,7 @@ fn of_the_package() -> Vec<Flight> {
     flights
 }
 
-const FLIGHT_COPIES: i64 = 15;
+const FLIGHT_COPIES: i64 = 30;
 /// From one copy to the next: more than the data spans.
 const FLIGHT_SHIFT: i64 = 100 * DAY;
 
@@ -136,7 +136,7 @@ fn decimal(tenths: i64) -> String {
     format!("{}{}.{}", if tenths < 0 { "-" } else { "" }, tenths.abs() / 10, tenths.abs() % 10)
 }
 
-const WEATHER_FILES: usize = 20;
+const WEATHER_FILES: usize = 40;
 const COPIES_PER_FILE: usize = 10;
 
 /// Rounded half up, to six decimals.
