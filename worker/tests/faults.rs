@@ -106,7 +106,7 @@ fn a_full_disk_is_waited_for() {
 #[test]
 fn a_store_that_is_away_for_a_while_loses_nothing() {
     let mut server = S3Server::start();
-    let mut place = place(8_000);
+    let mut place = place(1_500);
     place.store_in(&server, "faults");
     let set =
         ["restart.strategy=ExponentialDelay", "restart.initialDelay=100ms", "checkpoint.interval=100ms"];

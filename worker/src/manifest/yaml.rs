@@ -123,6 +123,9 @@ fn number(text: &str) -> Option<Value> {
 
 /// Reads all documents of a file; empty ones are left out.
 pub(crate) fn read(text: &str) -> Result<Vec<Node>, Vec<Mistake>> {
+    if text.trim().is_empty() {
+        return Ok(Vec::new());
+    }
     let options = granit_parser::options! { block_nesting_limit: 64, flow_nesting_limit: 64 };
     let mut reader = Reader {
         parser: Parser::new_from_str_with_options(text, options),

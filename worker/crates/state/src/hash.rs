@@ -202,7 +202,7 @@ mod tests {
             (Arc::new(NullArray::new(2)), vec![HASH_NULL, HASH_NULL]),
         ];
         for (column, expected) in cases {
-            assert_eq!(hashes(&[column.clone()]), expected, "{}", column.data_type());
+            assert_eq!(hashes(std::slice::from_ref(&column)), expected, "{}", column.data_type());
             let slice = column.slice(column.len() - 1, 1);
             assert_eq!(hashes(&[slice]), expected[expected.len() - 1..], "{} sliced", column.data_type());
         }
