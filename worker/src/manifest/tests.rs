@@ -93,3 +93,20 @@ fn run(name: &str, plan: bool, at_least: usize) {
 fn what_is_wrong_with_a_manifest_is_said_with_its_place() {
     run("manifests.txt", false, 80);
 }
+
+#[test]
+fn the_examples_have_no_problems() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    let mut jobs = 0;
+    for folder in std::fs::read_dir(examples).expect("the folder of examples is there") {
+        let manifest = folder.expect("a folder").path().join("job.yaml");
+        let text = std::fs::read_to_string(&manifest).expect("an example has a manifest");
+        let options =
+            Options { storage: Some("file:///tmp/weir".to_owned()), plan: true, ..Options::default() };
+        let outcome = check(&text, &options);
+        let said: Vec<String> = outcome.findings.iter().map(|f| f.sentence().to_string()).collect();
+        assert!(outcome.checked.is_some(), "{}: {said:?}", manifest.display());
+        jobs += 1;
+    }
+    assert!(jobs > 0);
+}

@@ -123,9 +123,6 @@ fn number(text: &str) -> Option<Value> {
 
 /// Reads all documents of a file; empty ones are left out.
 pub(crate) fn read(text: &str) -> Result<Vec<Node>, Vec<Mistake>> {
-    if text.trim().is_empty() {
-        return Ok(Vec::new());
-    }
     let options = granit_parser::options! { block_nesting_limit: 64, flow_nesting_limit: 64 };
     let mut reader = Reader {
         parser: Parser::new_from_str_with_options(text, options),
@@ -154,13 +151,16 @@ struct Reader<'t> {
 
 impl<'t> Reader<'t> {
     fn next(&mut self) -> Result<(Event<'t>, Span), Mistake> {
-        match self.parser.next_event() {
-            Some(Ok((event, marks))) => Ok((event, Span::of(marks))),
-            Some(Err(error)) => {
-                let span = Span::of(Marks::empty(*error.marker()));
-                Err(Mistake::new(span, format!("this is not YAML: {}", error.kind())))
-            }
-            None => Ok((Event::StreamEnd, Span::at(1, 1))),
+        loop {
+            return match self.parser.next_event() {
+                Some(Ok((Event::Comment(..), _))) => continue,
+                Some(Ok((event, marks))) => Ok((event, Span::of(marks))),
+                Some(Err(error)) => {
+                    let span = Span::of(Marks::empty(*error.marker()));
+                    Err(Mistake::new(span, format!("this is not YAML: {}", error.kind())))
+                }
+                None => Ok((Event::StreamEnd, Span::at(1, 1))),
+            };
         }
     }
 
