@@ -22,7 +22,7 @@ fn planned(sql: &str) -> Planned {
     plan(&sql, &options).map_err(shown).expect("a job that can be planned")
 }
 
-/// `WEIR_BLESS=1` writes the expected files anew; the difference is then for a person to judge.
+/// `WEIR_UPDATE=1` writes the expected files anew; the difference is then for a person to judge.
 #[test]
 fn jobs_are_planned_as_expected() {
     let mut wrong = Vec::new();
@@ -33,7 +33,7 @@ fn jobs_are_planned_as_expected() {
     {
         let got = explain(&planned(&fs::read_to_string(file).expect("a job"))).text();
         let expected = file.with_extension("txt");
-        if std::env::var_os("WEIR_BLESS").is_some() {
+        if std::env::var_os("WEIR_UPDATE").is_some() {
             fs::write(&expected, &got).expect("the expected text");
         }
         if fs::read_to_string(&expected).unwrap_or_default() != got {
