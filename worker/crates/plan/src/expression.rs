@@ -1,25 +1,32 @@
 //! Expressions as the engine evaluates them: DataFusion's physical expressions behind
 //! [`weir_dataflow::Expression`].
 
+use std::any::Any;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, RecordBatch};
-use arrow_schema::Field;
+use arrow_arith::boolean::{and_kleene, or_kleene};
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch};
+use arrow_schema::{DataType, Field, Schema};
+use datafusion_common::cast::as_boolean_array;
+use datafusion_common::tree_node::{Transformed, TreeNode};
+use datafusion_common::{Result, internal_err};
 use datafusion_expr::execution_props::ExecutionProps;
 use datafusion_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion_expr::{ColumnarValue, Expr};
-use datafusion_physical_expr::{PhysicalExpr, create_physical_expr};
+use datafusion_physical_expr::{PhysicalExpr, ScalarFunctionExpr, create_physical_expr};
 use weir_dataflow::Expression;
 use weir_protocol::{Failure, FailureKind};
 
+use crate::call::of_udf;
 use crate::rel::{position, positional};
 
 /// Compiles an expression over columns by position. `text` is how it is named in failures.
 ///
 /// # Errors
 /// What DataFusion cannot carry out.
-pub(crate) fn compile(e: &Expr, fields: &[Field], text: String) -> Result<Arc<dyn Expression>, String> {
+pub(crate) fn compile(e: &Expr, fields: &[Field], text: String) -> std::result::Result<Arc<dyn Expression>, String> {
     if let Some(i) = position(e) {
         return Ok(Arc::new(ColumnAt(i)));
     }
@@ -27,7 +34,92 @@ pub(crate) fn compile(e: &Expr, fields: &[Field], text: String) -> Result<Arc<dy
     let context = PhysicalPlanningContext::default();
     let physical = create_physical_expr(e, &schema, &ExecutionProps::new(), &context)
         .map_err(|e| e.strip_backtrace())?;
+    let physical = physical.transform_up(left_to_right).map_err(|e| e.strip_backtrace())?.data;
     Ok(Arc::new(Computed { physical, text }))
+}
+
+/// `AND` and `OR` that are calls of ours become [`LeftToRight`].
+fn left_to_right(e: Arc<dyn PhysicalExpr>) -> Result<Transformed<Arc<dyn PhysicalExpr>>> {
+    let any: &dyn Any = e.as_ref();
+    let Some(function) = any.downcast_ref::<ScalarFunctionExpr>() else { return Ok(Transformed::no(e)) };
+    let and = match of_udf(function.fun()).map(|c| c.function.name) {
+        Some("AND") => true,
+        Some("OR") => false,
+        _ => return Ok(Transformed::no(e)),
+    };
+    let [left, right] = function.args() else { return internal_err!("AND and OR have two sides") };
+    Ok(Transformed::yes(Arc::new(LeftToRight { and, left: left.clone(), right: right.clone() })))
+}
+
+/// `AND`, `OR` whose right side is computed only for the rows that the left side leaves open.
+#[derive(Debug, Eq)]
+struct LeftToRight {
+    and: bool,
+    left: Arc<dyn PhysicalExpr>,
+    right: Arc<dyn PhysicalExpr>,
+}
+
+// By hand: derives would move the sides out of their `Arc`s.
+impl PartialEq for LeftToRight {
+    fn eq(&self, other: &Self) -> bool {
+        self.and == other.and && self.left.eq(&other.left) && self.right.eq(&other.right)
+    }
+}
+
+impl Hash for LeftToRight {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.and.hash(state);
+        self.left.hash(state);
+        self.right.hash(state);
+    }
+}
+
+impl fmt::Display for LeftToRight {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "({} {} {})", self.left, if self.and { "AND" } else { "OR" }, self.right)
+    }
+}
+
+impl PhysicalExpr for LeftToRight {
+    fn data_type(&self, _: &Schema) -> Result<DataType> {
+        Ok(DataType::Boolean)
+    }
+
+    fn nullable(&self, schema: &Schema) -> Result<bool> {
+        Ok(self.left.nullable(schema)? || self.right.nullable(schema)?)
+    }
+
+    fn evaluate(&self, batch: &RecordBatch) -> Result<ColumnarValue> {
+        let rows = batch.num_rows();
+        let left = self.left.evaluate(batch)?.into_array(rows)?;
+        let left = as_boolean_array(&left)?;
+        let settled = |i: usize| left.is_valid(i) && left.value(i) != self.and;
+        let open: BooleanArray = (0..rows).map(|i| Some(!settled(i))).collect();
+        if !open.has_true() {
+            return Ok(ColumnarValue::Array(Arc::new(left.clone())));
+        }
+        // Rows that are not open come back as NULL, which a settled left side outweighs.
+        let right = self.right.evaluate_selection(batch, &open)?.into_array(rows)?;
+        let right = as_boolean_array(&right)?;
+        let both = if self.and { and_kleene(left, right)? } else { or_kleene(left, right)? };
+        Ok(ColumnarValue::Array(Arc::new(both)))
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn PhysicalExpr>> {
+        vec![&self.left, &self.right]
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        children: Vec<Arc<dyn PhysicalExpr>>,
+    ) -> Result<Arc<dyn PhysicalExpr>> {
+        let [left, right] = children.as_slice() else { return internal_err!("AND and OR have two sides") };
+        Ok(Arc::new(Self { and: self.and, left: left.clone(), right: right.clone() }))
+    }
+
+    fn fmt_sql(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
 }
 
 /// A column as it is.
@@ -40,7 +132,7 @@ impl fmt::Debug for ColumnAt {
 }
 
 impl Expression for ColumnAt {
-    fn evaluate(&self, rows: &RecordBatch) -> Result<ArrayRef, Failure> {
+    fn evaluate(&self, rows: &RecordBatch) -> std::result::Result<ArrayRef, Failure> {
         rows.columns().get(self.0).cloned().ok_or_else(|| {
             Failure::new(
                 FailureKind::Bug,
@@ -63,7 +155,7 @@ impl fmt::Debug for Computed {
 }
 
 impl Expression for Computed {
-    fn evaluate(&self, rows: &RecordBatch) -> Result<ArrayRef, Failure> {
+    fn evaluate(&self, rows: &RecordBatch) -> std::result::Result<ArrayRef, Failure> {
         let failed = |e: datafusion_common::DataFusionError| {
             let text = e.strip_backtrace();
             let text = text.trim_start_matches("Execution error: ").trim_start_matches("Arrow error: ");
@@ -89,7 +181,7 @@ impl fmt::Debug for NotNull {
 }
 
 impl Expression for NotNull {
-    fn evaluate(&self, rows: &RecordBatch) -> Result<ArrayRef, Failure> {
+    fn evaluate(&self, rows: &RecordBatch) -> std::result::Result<ArrayRef, Failure> {
         let array = self.inner.evaluate(rows)?;
         if array.logical_null_count() > 0 {
             let message =

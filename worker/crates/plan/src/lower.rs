@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Field};
 use datafusion_common::DFSchema;
+use datafusion_common::tree_node::TreeNode;
 use datafusion_expr::expr::{AggregateFunction as DfAggregate, ScalarFunction};
 use datafusion_expr::logical_plan::{Aggregate, LogicalPlan, TableScan};
 use datafusion_expr::simplify::SimplifyContext;
@@ -314,54 +315,70 @@ impl Lower {
 
     /// An expression in its final form, over positions.
     pub(crate) fn finish(&self, e: &Expr, schema: &DFSchema, fields: &[Field]) -> Lowered<Expr> {
-        let positions = positional(fields);
-        let e = self.finished(e, schema, &positions)?;
-        Ok(simplified(e, positions))
+        let (e, _) = self.finished(e, schema, fields)?;
+        Ok(simplified(e, positional(fields)))
     }
 
-    fn finished(&self, e: &Expr, schema: &DFSchema, positions: &DFSchema) -> Lowered<Expr> {
+    /// The expression and its type, which is known from its parts: to ask for it anew at every
+    /// level would take time that grows with the square of the depth.
+    fn finished(&self, e: &Expr, schema: &DFSchema, fields: &[Field]) -> Lowered<(Expr, Arg)> {
         match e {
-            Expr::Alias(alias) => self.finished(&alias.expr, schema, positions),
-            Expr::Column(c) => schema
-                .maybe_index_of_column(c)
-                .map(column)
-                .ok_or_else(|| Fault::new(self.start, format!("unknown column `{}`", c.name))),
-            Expr::Literal(..) => Ok(e.clone()),
+            Expr::Alias(alias) => self.finished(&alias.expr, schema, fields),
+            Expr::Column(c) => {
+                let found = schema.maybe_index_of_column(c).and_then(|i| Some((i, fields.get(i)?)));
+                let (i, field) =
+                    found.ok_or_else(|| Fault::new(self.start, format!("unknown column `{}`", c.name)))?;
+                Ok((column(i), Arg { data_type: field.data_type().clone(), nullable: field.is_nullable() }))
+            }
+            Expr::Literal(value, _) => {
+                Ok((e.clone(), Arg { data_type: value.data_type(), nullable: value.is_null() }))
+            }
             Expr::ScalarFunction(f) => {
                 let call = of_udf(&f.func).ok_or_else(|| self.bug(f.func.name()))?;
-                let args = f
-                    .args
-                    .iter()
-                    .map(|a| self.finished(a, schema, positions))
-                    .collect::<Lowered<Vec<_>>>()?;
-                self.call(call, args, positions)
+                let args =
+                    f.args.iter().map(|a| self.finished(a, schema, fields)).collect::<Lowered<Vec<_>>>()?;
+                let (args, types): (Vec<_>, Vec<_>) = args.into_iter().unzip();
+                self.call(call, args, &types)
             }
             other => Err(self.bug(other)),
         }
     }
 
-    fn call(&self, call: &Call, args: Vec<Expr>, positions: &DFSchema) -> Lowered<Expr> {
-        let mut types = Vec::new();
-        for arg in &args {
-            let data_type = arg.get_type(positions).map_err(|e| self.bug(e.strip_backtrace()))?;
-            let nullable = arg.nullable(positions).map_err(|e| self.bug(e.strip_backtrace()))?;
-            types.push(Arg { data_type, nullable });
-        }
-        let typing = call.typing(&types)?;
+    fn call(&self, call: &Call, args: Vec<Expr>, types: &[Arg]) -> Lowered<(Expr, Arg)> {
+        let typing = call.typing(types)?;
         let args = args
             .into_iter()
-            .zip(&types)
+            .zip(types)
             .zip(&typing.args)
             .map(|((arg, from), to)| cast(arg, &from.data_type, to, call.place))
             .collect::<Lowered<Vec<_>>>()?;
-        if let Some(native) = call.function.native
-            && let Some(e) = native(call, &args, &typing).map_err(|m| Fault::new(call.place, m))?
-        {
-            return Ok(e);
+        let native = match call.function.native {
+            Some(native) => native(call, &args, &typing).map_err(|m| Fault::new(call.place, m))?,
+            None => None,
+        };
+        let e = native.unwrap_or_else(|| {
+            let udf = Arc::new(ScalarUDF::new_from_impl(call.clone()));
+            Expr::ScalarFunction(ScalarFunction::new_udf(udf, args))
+        });
+        if larger_than(&e, MAX_PARTS) {
+            let message = format!("the expression has more than {MAX_PARTS} parts when written out");
+            return Err(Fault::new(call.place, message).hint("compute a part of it in a view first"));
         }
-        let udf = Arc::new(ScalarUDF::new_from_impl(call.clone()));
-        Ok(Expr::ScalarFunction(ScalarFunction::new_udf(udf, args)))
+        Ok((e, Arg { data_type: typing.result, nullable: typing.nullable }))
     }
+}
+
+/// Some calls are written out with an argument twice (COALESCE, BETWEEN, …): nested in each other,
+/// a short text would become an endless expression.
+const MAX_PARTS: usize = 10_000;
+
+fn larger_than(e: &Expr, limit: usize) -> bool {
+    let mut parts = 0;
+    e.exists(|_| {
+        parts += 1;
+        Ok(parts > limit)
+    })
+    .unwrap_or(true)
 }
 
 fn call_field(call: &AggregateCall) -> Field {

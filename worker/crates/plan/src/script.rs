@@ -150,7 +150,7 @@ impl StatementSet {
 }
 
 /// Operators nest as deep as there are of them; what plans them is recursive.
-const MAX_OPERATORS: usize = 200;
+const MAX_OPERATORS: usize = 1_000;
 
 fn is_operator(token: &Token) -> bool {
     match token {

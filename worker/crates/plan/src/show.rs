@@ -96,7 +96,7 @@ fn show_call(call: &Call, args: &[String]) -> String {
         (Param::Text(text), "LIKE") => format!("{} LIKE {} ESCAPE '{text}'", args[0], args[1]),
         (Param::Text(text), _) => format!("{name}({}, '{text}')", args.join(", ")),
         (_, "negate") => format!("-{}", args.join("")),
-        (_, "LIKE" | "||" | "+" | "-" | "*" | "/") if args.len() == 2 => {
+        (_, "AND" | "OR" | "LIKE" | "||" | "+" | "-" | "*" | "/") if args.len() == 2 => {
             format!("({} {name} {})", args[0], args[1])
         }
         _ => format!("{name}({})", args.join(", ")),

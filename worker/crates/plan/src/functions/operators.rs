@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow_arith::boolean;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
     TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
@@ -21,8 +22,8 @@ use crate::types::{
 pub(super) const ALL: &[Function] = &[
     Function { name: "literal", arity: (0, 0), typing: literal_type, native: Some(literal), eval: None },
     Function { name: "field", arity: (1, 1), typing: field_type, native: None, eval: Some(field) },
-    Function { name: "AND", arity: (2, 2), typing: logical, native: Some(and_or), eval: None },
-    Function { name: "OR", arity: (2, 2), typing: logical, native: Some(and_or), eval: None },
+    Function { name: "AND", arity: (2, 2), typing: logical, native: Some(and_or), eval: Some(and_or_eval) },
+    Function { name: "OR", arity: (2, 2), typing: logical, native: Some(and_or), eval: Some(and_or_eval) },
     Function { name: "NOT", arity: (1, 1), typing: logical, native: Some(test), eval: None },
     Function { name: "IS TRUE", arity: (1, 1), typing: is_boolean, native: Some(test), eval: None },
     Function { name: "IS NOT TRUE", arity: (1, 1), typing: is_boolean, native: Some(test), eval: None },
@@ -163,18 +164,22 @@ fn is_null(_: &Call, args: &[Arg]) -> Result<Typing, String> {
 }
 
 /// Flink decides AND and OR row by row, from left to right: what the left side settles is not
-/// computed on the right, where it might fail.
+/// computed on the right, where it might fail. Where that matters the call stays one, which
+/// [`crate::expression`] evaluates that way.
 fn and_or(call: &Call, args: &[Expr], _: &Typing) -> Result<Option<Expr>, String> {
-    let (left, right) = (args[0].clone(), args[1].clone());
-    let (both, settled, value) = match call.function.name {
-        "AND" => (left.clone().and(right), Expr::IsFalse(Box::new(left)), false),
-        _ => (left.clone().or(right), Expr::IsTrue(Box::new(left)), true),
-    };
-    if !can_fail(&args[1]) {
-        return Ok(Some(both));
+    if can_fail(&args[1]) {
+        return Ok(None);
     }
-    let value = Expr::Literal(ScalarValue::Boolean(Some(value)), None);
-    Ok(Some(Expr::Case(Case::new(None, vec![(Box::new(settled), Box::new(value))], Some(Box::new(both))))))
+    let op = if call.function.name == "AND" { Operator::And } else { Operator::Or };
+    Ok(Some(pair(&args[0], op, &args[1])))
+}
+
+/// For constants, which are computed while planning.
+fn and_or_eval(eval: &Eval) -> Result<ArrayRef, String> {
+    let (left, right) = (eval.array(0)?, eval.array(1)?);
+    let (left, right) = (left.as_boolean(), right.as_boolean());
+    let combine = if eval.call.function.name == "AND" { boolean::and_kleene } else { boolean::or_kleene };
+    Ok(Arc::new(combine(left, right).map_err(|e| e.to_string())?))
 }
 
 /// Whether an expression can fail on data.

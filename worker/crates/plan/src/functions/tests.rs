@@ -21,6 +21,13 @@ const START: Place = Place { line: 1, column: 1, length: 1 };
 
 /// Type and value of an expression in a row with i = 7, b = 9, n = NULL, s = 'Weir', ts = 2020-02-29 23:59:58.123.
 fn evaluate(sql: &str) -> Result<(String, String), String> {
+    let (t, mut values) = evaluate_rows(sql, vec![Some(7)])?;
+    Ok((t, values.remove(0)))
+}
+
+/// The same for several rows, which differ in `i`.
+fn evaluate_rows(sql: &str, i: Vec<Option<i32>>) -> Result<(String, Vec<String>), String> {
+    let rows = i.len();
     let fields = vec![
         Field::new("i", DataType::Int32, true),
         Field::new("b", DataType::Int64, true),
@@ -29,11 +36,11 @@ fn evaluate(sql: &str) -> Result<(String, String), String> {
         Field::new("ts", TIMESTAMP_3, true),
     ];
     let columns: Vec<ArrayRef> = vec![
-        Arc::new(Int32Array::from(vec![7])),
-        Arc::new(Int64Array::from(vec![9])),
-        Arc::new(Int32Array::from(vec![None])),
-        Arc::new(StringViewArray::from(vec!["Weir"])),
-        Arc::new(TimestampMillisecondArray::from(vec![1_583_020_798_123])),
+        Arc::new(Int32Array::from(i)),
+        Arc::new(Int64Array::from(vec![9; rows])),
+        Arc::new(Int32Array::from(vec![None; rows])),
+        Arc::new(StringViewArray::from(vec!["Weir"; rows])),
+        Arc::new(TimestampMillisecondArray::from(vec![1_583_020_798_123; rows])),
     ];
     let mut e =
         Parser::new(&Flink).try_with_sql(sql).and_then(|mut p| p.parse_expr()).map_err(|e| e.to_string())?;
@@ -55,8 +62,8 @@ fn evaluate(sql: &str) -> Result<(String, String), String> {
     assert!(nullable || array.logical_null_count() == 0, "{sql}: NULL in a column that is not nullable");
     let text =
         super::cast::convert(&array, &Declared { data_type: STRING, nullable: true, length: None }, false)?;
-    let text = if text.is_null(0) { "NULL".to_owned() } else { text.as_string_view().value(0).to_owned() };
-    Ok((sql_name(&t), text))
+    let texts = text.as_string_view().iter().map(|t| t.unwrap_or("NULL").to_owned()).collect();
+    Ok((sql_name(&t), texts))
 }
 
 fn check(cases: &[(&str, &str, &str)]) {
@@ -127,6 +134,23 @@ fn arithmetic_has_flinks_types_and_results() {
         ("s + 1", "STRING + INT is not possible"),
         ("ts - ts", "TIMESTAMP(3) - TIMESTAMP(3) is not possible: use TIMESTAMPDIFF"),
     ]);
+}
+
+#[test]
+fn and_or_are_decided_row_by_row_from_left_to_right() {
+    let i = || vec![Some(7), Some(8), None, Some(5)];
+    let rows = |sql: &str| evaluate_rows(sql, i()).map(|(_, values)| values.join(" "));
+    for (sql, values) in [
+        ("i <> 7 AND 1 / (i - 7) > 0", "FALSE TRUE NULL FALSE"),
+        ("i = 7 OR 1 / (i - 7) > 0", "TRUE TRUE NULL FALSE"),
+        ("i = 0 AND 1 / (i - 7) > 0", "FALSE FALSE NULL FALSE"),
+        ("i <> 7 AND (i = 8 OR 8 / (i - 8) < 0) AND 1 / (i - 7) > 0", "FALSE TRUE NULL FALSE"),
+        ("NOT (i = 7 OR (i = 8 OR 1 / (i - 8) > 0) AND n = 1)", "FALSE NULL NULL TRUE"),
+    ] {
+        assert_eq!(rows(sql), Ok(values.to_owned()), "{sql}");
+    }
+    // What is unknown on the left settles nothing.
+    assert!(rows("n = 1 AND 1 / (i - 7) > 0").is_err_and(|e| e.contains("ivi")));
 }
 
 #[test]
