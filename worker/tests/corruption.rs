@@ -11,7 +11,7 @@ use std::path::Path;
 use serde_json::json;
 use support::nexmark::{BIDS, EVENTS, tables};
 use support::place::{DONE, Place, copy_folder};
-use support::rows::{differences, read, row, rows};
+use support::rows::{Rows, differences, differences_at_least_once, read, row, rows};
 use support::time::{SECOND, format, windows};
 use support::{LONG, Rng, seed};
 
@@ -67,6 +67,19 @@ fn names(message: &str, key: &str) -> bool {
     message.contains(key) || slot.is_some_and(|slot| message.replace([':', ',', '\n'], " ").contains(&slot))
 }
 
+/// What the job gives, computed apart from it.
+fn expected() -> Rows {
+    let mut counts = BTreeMap::<(i64, i64), i64>::new();
+    for bid in BIDS.iter() {
+        for window in windows(bid.at, 2 * SECOND, 2 * SECOND) {
+            *counts.entry((window, bid.auction)).or_default() += 1;
+        }
+    }
+    rows(counts.iter().map(|((start, auction), n)| {
+        row([("s", json!(format(*start))), ("auction", json!(auction)), ("n", json!(n))])
+    }))
+}
+
 #[test]
 fn damage_of_any_object_is_found_and_named() {
     let seed = seed();
@@ -112,16 +125,29 @@ fn damage_of_any_object_is_found_and_named() {
     copy_folder(&kept, &state);
     fs::remove_file(state.join(tail)).unwrap();
     place.finish(&[]);
-    let mut counts = BTreeMap::<(i64, i64), i64>::new();
-    for bid in BIDS.iter() {
-        for window in windows(bid.at, 2 * SECOND, 2 * SECOND) {
-            *counts.entry((window, bid.auction)).or_default() += 1;
-        }
-    }
-    let expected = rows(counts.iter().map(|((start, auction), n)| {
-        row([("s", json!(format(*start))), ("auction", json!(auction)), ("n", json!(n))])
-    }));
-    if let Some(differences) = differences(&read(&place.out("counts")), &expected) {
+    if let Some(differences) = differences(&read(&place.out("counts")), &expected()) {
         panic!("{differences}");
+    }
+}
+
+#[test]
+fn a_user_may_permit_to_go_on_from_the_checkpoint_before() {
+    let seed = seed();
+    eprintln!("WEIR_SEED={seed}");
+    let mut random = Rng::new(seed);
+    let place = place();
+    assert!(place.stop_after(6, &["checkpoint.interval=200ms"]), "it ended before it was stopped");
+    let newest = place.journal().newest().expect("a checkpoint");
+    Damage::FlippedBit.apply(&place.state().join(&newest.manifest.key), &mut random);
+    let mut run = place.start(&["recovery.onUnreadable=Previous"]);
+    assert_eq!(run.wait(LONG), DONE, "{}", run.log());
+    let (id, log) = (newest.id, run.log());
+    assert!(
+        log.contains(&newest.manifest.key) && log.contains("go back to checkpoint"),
+        "checkpoint {id}: {log}"
+    );
+    // What the lost checkpoint had committed is there, and comes once more; nothing is missing.
+    if let Some(differences) = differences_at_least_once(&read(&place.out("counts")), &expected()) {
+        panic!("WEIR_SEED={seed}: {differences}");
     }
 }

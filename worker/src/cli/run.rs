@@ -123,7 +123,7 @@ fn say(ended: &Ended) -> Exit {
                 Some(Signal::Interrupt) | None => Exit::Interrupted,
             }
         }
-        JobExit::Failed(failure) => {
+        JobExit::Failed(failure) | JobExit::StepBack { failure, .. } => {
             print_error(&format!("error: the job failed: {failure}\n"));
             match failure.kind {
                 FailureKind::StateUnreadable | FailureKind::StateIncompatible | FailureKind::SinkDataLost => {

@@ -76,13 +76,29 @@ pub fn run(config: &JobConfig, job: Job, options: &RunOptions) -> Result<Ended, 
         .enable_all()
         .build()
         .map_err(RunError::Threads)?;
-    let ended = runtime.block_on(run_job(config, job, options));
+    let ended = runtime.block_on(run_attempts(config, job, options));
     // What is left are reads ahead and retries that nobody waits for.
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended
 }
 
-async fn run_job(config: &JobConfig, job: Job, options: &RunOptions) -> Result<Ended, RunError> {
+/// One attempt, or, where the job permits to go back to an older checkpoint, as many as there are of those.
+async fn run_attempts(config: &JobConfig, job: Job, options: &RunOptions) -> Result<Ended, RunError> {
+    let mut options = options.clone();
+    loop {
+        let ended = run_attempt(config, job.clone(), &options).await?;
+        let Exit::StepBack { to, failure } = &ended.exit else { return Ok(ended) };
+        progress::note(
+            options.progress,
+            &format!(
+                "{failure}; spec.recovery.onUnreadable permits to go back to checkpoint {to}: what was written after it is written again"
+            ),
+        );
+        options.start = Start::At(*to);
+    }
+}
+
+async fn run_attempt(config: &JobConfig, job: Job, options: &RunOptions) -> Result<Ended, RunError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let random: Arc<dyn Random> = Arc::new(SystemRandom);
     let store = weir_checkpoint::open(&config.checkpoint.storage, &config.uid).await?;

@@ -167,6 +167,14 @@ pub enum Exit {
     },
     /// It failed for good.
     Failed(Failure),
+    /// What it should go on from can't be read, and the job permits to go on from an older checkpoint:
+    /// the next attempt is to start at that one.
+    StepBack {
+        /// The newest checkpoint before the one that can't be read.
+        to: CheckpointId,
+        /// What can't be read, and why.
+        failure: Failure,
+    },
     /// Another coordinator has taken over; how that was seen.
     Fenced(String),
 }

@@ -26,7 +26,11 @@ use crate::rel::{position, positional};
 ///
 /// # Errors
 /// What DataFusion cannot carry out.
-pub(crate) fn compile(e: &Expr, fields: &[Field], text: String) -> std::result::Result<Arc<dyn Expression>, String> {
+pub(crate) fn compile(
+    e: &Expr,
+    fields: &[Field],
+    text: String,
+) -> std::result::Result<Arc<dyn Expression>, String> {
     if let Some(i) = position(e) {
         return Ok(Arc::new(ColumnAt(i)));
     }

@@ -175,7 +175,7 @@ pub async fn read_object(store: &dyn Store, object: &ObjectRef) -> Result<Bytes,
 }
 
 /// Reads blocks of one object, each checked, in the order given. Blocks that lie close together are read
-/// with one request.
+/// with one request; an object of which most is needed is read whole, and then checked to the last bit.
 ///
 /// # Errors
 /// The first [`Problem`].
@@ -184,6 +184,11 @@ pub async fn read_blocks(
     object: &ObjectRef,
     blocks: &[BlockRef],
 ) -> Result<Vec<Bytes>, Problem> {
+    let needed: u64 = blocks.iter().map(|block| block.length).sum();
+    if object.size <= READ_BYTES && needed.saturating_mul(2) >= object.size {
+        let bytes = read_object(store, object).await?;
+        return blocks.iter().map(|block| checked(object, block, &bytes, 0)).collect();
+    }
     let mut order: Vec<usize> = (0..blocks.len()).collect();
     order.sort_by_key(|i| (blocks[*i].offset, blocks[*i].length));
     let mut found = vec![Bytes::new(); blocks.len()];
@@ -192,18 +197,23 @@ pub async fn read_blocks(
         let (together, start, end) = together(blocks, rest, first);
         let bytes = read_range(store, object, start, end - start).await?;
         for &i in &rest[..together] {
-            let block = &blocks[i];
-            let from = (block.offset - start) as usize;
-            let bytes = bytes.slice(from..from + block.length as usize);
-            if crc32fast::hash(&bytes) != block.crc {
-                let what = Wrong::Block { offset: block.offset, length: block.length };
-                return Err(Problem::new(&object.key, what));
-            }
-            found[i] = bytes;
+            found[i] = checked(object, &blocks[i], &bytes, start)?;
         }
         rest = &rest[together..];
     }
     Ok(found)
+}
+
+/// A block of an object of which `bytes` was read, from `start` on.
+fn checked(object: &ObjectRef, block: &BlockRef, bytes: &Bytes, start: u64) -> Result<Bytes, Problem> {
+    let from = block.offset.saturating_sub(start);
+    let range = from as usize..from.saturating_add(block.length) as usize;
+    let found = bytes.get(range.clone()).is_some_and(|found| crc32fast::hash(found) == block.crc);
+    if !found {
+        let what = Wrong::Block { offset: block.offset, length: block.length };
+        return Err(Problem::new(&object.key, what));
+    }
+    Ok(bytes.slice(range))
 }
 
 /// How many blocks from the first of `order` on are read together, and the range that holds them.
@@ -287,11 +297,5 @@ async fn verify_object(store: &dyn Store, object: &ObjectRef, blocks: &[&BlockRe
         Ok(bytes) => bytes,
         Err(problem) => return vec![problem],
     };
-    let wrong = blocks.iter().filter(|block| {
-        let range = block.offset as usize..(block.offset + block.length) as usize;
-        bytes.get(range).is_none_or(|found| crc32fast::hash(found) != block.crc)
-    });
-    wrong
-        .map(|block| Problem::new(&object.key, Wrong::Block { offset: block.offset, length: block.length }))
-        .collect()
+    blocks.iter().filter_map(|block| checked(object, block, &bytes, 0).err()).collect()
 }

@@ -110,7 +110,7 @@ impl Step<'_> {
         self.state.committing = None;
         let then = match self.after_failure(&failure, subtask) {
             Some(until) => AfterCancel::Restart { until },
-            None => AfterCancel::Exit(Exit::Failed(failure)),
+            None => AfterCancel::Exit(self.exit_of(failure)),
         };
         self.cancel(then);
     }

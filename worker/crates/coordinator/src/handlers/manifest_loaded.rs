@@ -1,6 +1,6 @@
 //! The manifest of the restore point was read, or could not be.
 
-use weir_protocol::{CheckpointId, Failure, FailureKind};
+use weir_protocol::{CheckpointId, Failure, FailureKind, OnUnreadable};
 
 use crate::event::{Exit, Loaded};
 use crate::state::{Commits, Phase};
@@ -39,11 +39,28 @@ impl Step<'_> {
         Err(Failure::new(FailureKind::StateIncompatible, message))
     }
 
-    /// Never a silent step back: tried again as the restart strategy says.
+    /// Tried again as the restart strategy says, if the store is to blame.
     fn unreadable(&mut self, failure: Failure) {
         match self.after_failure(&failure, None) {
             Some(until) => self.state.phase = Phase::BackingOff { until },
-            None => self.end(Exit::Failed(failure)),
+            None => {
+                let exit = self.exit_of(failure);
+                self.end(exit);
+            }
+        }
+    }
+
+    /// How a failure that is not retried ends this attempt. Only where the user permits it, and only for
+    /// state that can't be read, the next one goes back to an older checkpoint.
+    pub(crate) fn exit_of(&self, failure: Failure) -> Exit {
+        let state = &*self.state;
+        let permitted = failure.kind == FailureKind::StateUnreadable
+            && state.options.config.on_unreadable == OnUnreadable::Previous;
+        let point = state.point.as_ref().map(|point| point.id).filter(|_| permitted);
+        let older = state.retained.iter().map(|kept| kept.id).filter(|id| Some(*id) < point).max();
+        match older {
+            Some(to) => Exit::StepBack { to, failure },
+            None => Exit::Failed(failure),
         }
     }
 }

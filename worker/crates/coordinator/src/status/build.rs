@@ -78,7 +78,7 @@ fn job_state(state: &State) -> JobState {
     match &state.phase {
         Phase::Ended(Exit::Finished { .. } | Exit::AlreadyFinished { .. }) => JobState::Finished,
         Phase::Ended(Exit::Stopped { .. }) => JobState::Stopped,
-        Phase::Ended(Exit::Failed(_)) => JobState::Failed,
+        Phase::Ended(Exit::Failed(_) | Exit::StepBack { .. }) => JobState::Failed,
         Phase::Ended(Exit::Fenced(_)) => JobState::Fenced,
         Phase::Cancelling { then: AfterCancel::Exit(_), .. } => JobState::Stopping,
         _ if state.stopping || state.ending.is_some() => JobState::Stopping,
@@ -110,7 +110,7 @@ fn detail(state: &State) -> Option<String> {
             Some(format!("{} workers are stopping their subtasks", missing.len()))
         }
         Phase::BackingOff { .. } => Some("waiting before the next try".to_owned()),
-        Phase::Ended(Exit::Failed(failure)) => Some(failure.message.clone()),
+        Phase::Ended(Exit::Failed(failure) | Exit::StepBack { failure, .. }) => Some(failure.message.clone()),
         Phase::Ended(Exit::Fenced(by)) => Some(format!("another coordinator has taken over: {by}")),
         Phase::Running { .. } | Phase::Ended(_) => None,
     }
