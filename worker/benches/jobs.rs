@@ -2,6 +2,8 @@
 //!
 //! Prints one JSON object per case and one per pair (the ratio of medians of checkpoints every second to
 //! none, runs taken in turn). Rates are rows of the source per second of the whole process, start included.
+//! Checkpoints are told by their median duration, from trigger to record, and what the largest one wrote.
+//! The cases `change-*` keep a state of many keys of which few change: first all keys, then those few.
 #![allow(clippy::print_stdout, clippy::expect_used, reason = "a bench prints what it found")]
 
 use std::path::Path;
@@ -9,6 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::resource::{UsageWho, getrusage};
+use serde::Deserialize;
 use serde_json::json;
 
 /// A job to measure.
@@ -24,6 +27,21 @@ struct Run {
     wall: f64,
     cpu: f64,
     resident_mib: f64,
+    /// What `weir checkpoints list` says of each, the one at the end left out.
+    checkpoints: Vec<Checkpoint>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Checkpoint {
+    milliseconds: f64,
+    new_bytes: f64,
+    full_bytes: f64,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    checkpoints: Vec<Checkpoint>,
 }
 
 const BIDS: &str = "CREATE TABLE nexmark (
@@ -37,7 +55,14 @@ const KEYS: &str =
     "CREATE TABLE keys (k BIGINT NOT NULL, ts TIMESTAMP(3) NOT NULL, WATERMARK FOR ts AS ts) WITH (
   'connector' = 'datagen', 'rows-per-second' = '0', 'number-of-rows' = 'ROWS',
   'fields.k.kind' = 'random', 'fields.k.min' = '0', 'fields.k.max' = 'KEYS',
-  'fields.ts.kind' = 'sequence', 'fields.ts.start' = '0', 'fields.ts.end' = '100000000000');\n";
+  'fields.ts.kind' = 'sequence', 'fields.ts.interval' = '1ms', 'fields.ts.start' = '0', 'fields.ts.end' = '100000000000');\n";
+
+/// After the first `FILL` rows only keys below `CHANGED` come.
+const CHANGES: &str = "CREATE TABLE rows (r BIGINT NOT NULL, at BIGINT NOT NULL) WITH (
+  'connector' = 'datagen', 'rows-per-second' = '0', 'number-of-rows' = 'ROWS',
+  'fields.r.kind' = 'random', 'fields.r.min' = '0', 'fields.r.max' = '1000000000',
+  'fields.at.kind' = 'sequence', 'fields.at.start' = '0', 'fields.at.end' = '100000000000');
+CREATE VIEW keys AS SELECT CASE WHEN at < FILL THEN at ELSE MOD(r, CHANGED) END AS k FROM rows;\n";
 
 fn sink(columns: &str, query: &str) -> String {
     format!("CREATE TABLE sink ({columns}) WITH ('connector' = 'blackhole');\nINSERT INTO sink {query};\n")
@@ -80,9 +105,20 @@ fn cases() -> Vec<Case> {
         add(&format!("count-{label}"), rows, source.clone() + &count);
         let tumble = sink(
             "k BIGINT, n BIGINT",
-            "SELECT k, COUNT(*) FROM TABLE(TUMBLE(TABLE keys, DESCRIPTOR(ts), INTERVAL '1000' SECOND)) GROUP BY window_start, window_end, k",
+            // A key comes five times in a window, in the mean; a row is a millisecond.
+            &format!(
+                "SELECT k, COUNT(*) FROM TABLE(TUMBLE(TABLE keys, DESCRIPTOR(ts), INTERVAL '{}' SECOND)) GROUP BY window_start, window_end, k",
+                (keys / 200).max(1_000)
+            ),
         );
         add(&format!("tumble-{label}"), rows, source + &tumble);
+    }
+    for (label, keys) in [("1M", 1_000_000_u64), ("10M", 10_000_000)] {
+        for (share, changed) in [("1k", 1_000_u64), ("100k", 100_000)] {
+            let source = CHANGES.replace("FILL", &keys.to_string()).replace("CHANGED", &changed.to_string());
+            let count = sink("k BIGINT, n BIGINT", "SELECT k, COUNT(*) FROM keys GROUP BY k");
+            add(&format!("change-{share}-of-{label}"), keys + 100_000_000, source + &count);
+        }
     }
     cases
 }
@@ -122,7 +158,19 @@ fn run(case: &Case, interval: &str) -> Run {
         std::thread::sleep(Duration::from_millis(20));
     };
     assert!(status.success(), "{}: {status}", case.name);
-    Run { wall: start.elapsed().as_secs_f64(), cpu: children_cpu() - cpu, resident_mib }
+    let (wall, cpu) = (start.elapsed().as_secs_f64(), children_cpu() - cpu);
+    Run { wall, cpu, resident_mib, checkpoints: checkpoints(&manifest) }
+}
+
+fn checkpoints(manifest: &Path) -> Vec<Checkpoint> {
+    let listed = Command::new(env!("CARGO_BIN_EXE_weir"))
+        .args(["checkpoints", "list", "-o", "json"])
+        .arg(manifest)
+        .output()
+        .expect("weir starts");
+    let mut listed: Listed = serde_json::from_slice(&listed.stdout).expect("JSON of weir");
+    listed.checkpoints.pop();
+    listed.checkpoints
 }
 
 fn manifest_of(case: &Case, interval: &str, folder: &Path) -> String {
@@ -159,6 +207,8 @@ fn main() {
         for (interval, runs) in [("none", &without), ("1s", &every_second)] {
             let of = |f: fn(&Run) -> f64| median(runs.iter().map(f).collect());
             let (wall, cpu) = (of(|r| r.wall), of(|r| r.cpu));
+            let all: Vec<&Checkpoint> = runs.iter().flat_map(|r| &r.checkpoints).collect();
+            let most = |f: fn(&Checkpoint) -> f64| all.iter().map(|c| f(c)).fold(0.0, f64::max);
             println!(
                 "{}",
                 json!({
@@ -166,6 +216,11 @@ fn main() {
                     "mrows_per_second": (case.rows as f64 / wall / 1e4).round() / 100.0,
                     "cpu_seconds_per_mrow": (cpu / case.rows as f64 * 1e10).round() / 1e4,
                     "resident_mib": of(|r| r.resident_mib).round(),
+                    "checkpoint_ms": (!all.is_empty()).then(|| median(all.iter().map(|c| c.milliseconds).collect())),
+                    "checkpoint_ms_last": runs.first().and_then(|r| r.checkpoints.last()).map(|c| c.milliseconds),
+                    "checkpoint_bytes_most": most(|c| c.new_bytes),
+                    "checkpoint_bytes_last": runs.first().and_then(|r| r.checkpoints.last()).map(|c| c.new_bytes),
+                    "state_bytes_stored": most(|c| c.full_bytes),
                 })
             );
         }

@@ -13,8 +13,8 @@ use support::nexmark::{BIDS, EVENTS, tables};
 use support::place::{DONE, Place, Running};
 use support::rows::{differences, read, row, rows};
 use support::time::format;
-use support::{LONG, until};
-use weir_testing::S3Server;
+use support::{LONG, seed, until};
+use weir_testing::{S3Proxy, S3Server};
 
 fn place(rate: u64) -> Place {
     let sql = tables(EVENTS, Some(rate))
@@ -123,4 +123,26 @@ fn a_store_that_is_away_for_a_while_loses_nothing() {
         assert!(until(LONG, || goes_on() || run.exited().is_some()), "it does not go on: {}", run.log());
     }
     ends_well(run, &place);
+}
+
+#[test]
+fn a_store_that_is_slow_busy_and_loses_answers_loses_nothing() {
+    let seed = seed();
+    eprintln!("WEIR_SEED={seed}");
+    let server = S3Server::start();
+    let proxy = S3Proxy::start(server.port(), seed);
+    let mut place = place(3_000);
+    place.store_in(&server, "faults");
+    // The last word counts.
+    let endpoint = format!("checkpoint.endpoint={}", proxy.endpoint());
+    let mut run = place.start(&[&endpoint, "checkpoint.interval=50ms"]);
+    let first = |place: &Place| !read(&place.out("bids")).is_empty();
+    assert!(until(LONG, || first(&place) || run.exited().is_some()), "no output: {}", run.log());
+    proxy.fail(250);
+    let met = || proxy.met().iter().all(|times| *times >= 3);
+    assert!(until(LONG, || met() || run.exited().is_some()), "faults: {:?}", proxy.met());
+    assert!(run.exited().is_none(), "WEIR_SEED={seed}: it ended early: {}", run.log());
+    proxy.fail(0);
+    ends_well(run, &place);
+    eprintln!("faults: {:?}", proxy.met());
 }

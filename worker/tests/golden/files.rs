@@ -65,7 +65,7 @@ pub(crate) fn words() -> Golden {
         ])
     });
     let sql = "CREATE TABLE words (id BIGINT, name STRING, amount DECIMAL(10, 2), flag BOOLEAN)
-WITH ('connector' = 'filesystem', 'path' = '{in}/words', 'format' = 'csv');
+WITH ('connector' = 'filesystem', 'path' = '{in}/words', 'format' = 'csv', 'rows-per-second' = '500000');
 CREATE TABLE found (id BIGINT, `upper` STRING, chars INT, `begin` STRING, `size` STRING, label STRING, name STRING,
   twice DECIMAL(11, 2))
 WITH ('connector' = 'filesystem', 'path' = '{out}/found', 'format' = 'json');
@@ -74,7 +74,6 @@ INSERT INTO found SELECT id, UPPER(name), CHAR_LENGTH(name), SUBSTRING(name, 1, 
   CONCAT(TRIM(name), '-', CAST(id AS STRING)), COALESCE(name, 'nobody'), amount + amount
 FROM words WHERE MOD(id, 7) <> 0 AND flag AND amount > 500;";
     Golden::new("words", sql.to_owned(), inputs, vec![Expected::rows("found", rows(expected))])
-        .with_small_queues()
 }
 
 /// UNION ALL of two tables with different formats. Most rows are left out, so that reading is most
@@ -99,13 +98,13 @@ pub(crate) fn union() -> Golden {
     let refunded = (0..refunds).filter(|id| why(*id) == "broken");
     let expected = expected.chain(refunded.map(|id| movement(id * 3, "refund: broken", -amount(id))));
     let sql = "CREATE TABLE orders (id BIGINT, amount BIGINT)
-WITH ('connector' = 'filesystem', 'path' = '{in}/orders', 'format' = 'csv', 'csv.header' = 'true');
+WITH ('connector' = 'filesystem', 'path' = '{in}/orders', 'format' = 'csv', 'csv.header' = 'true',
+  'rows-per-second' = '750000');
 CREATE TABLE refunds (`order` ROW<id BIGINT, cents BIGINT>, why STRING)
-WITH ('connector' = 'filesystem', 'path' = '{in}/refunds', 'format' = 'json');
+WITH ('connector' = 'filesystem', 'path' = '{in}/refunds', 'format' = 'json', 'rows-per-second' = '125000');
 CREATE TABLE movements (id BIGINT, what STRING, cents BIGINT)
 WITH ('connector' = 'filesystem', 'path' = '{out}/movements', 'format' = 'json');
 INSERT INTO movements SELECT id, 'order', amount FROM orders WHERE amount >= 95000
 UNION ALL SELECT refunds.`order`.id, 'refund: ' || why, -refunds.`order`.cents FROM refunds WHERE why = 'broken';";
     Golden::new("union", sql.to_owned(), inputs, vec![Expected::rows("movements", rows(expected))])
-        .with_small_queues()
 }

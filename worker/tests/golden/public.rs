@@ -88,13 +88,13 @@ pub(crate) fn flights() -> Golden {
     let expected = rows(expected);
     let sql = "CREATE TABLE flights (`date` STRING, delay BIGINT, distance BIGINT, origin STRING, destination STRING,
   ts AS TO_TIMESTAMP(REPLACE(`date`, '/', '-') || ':00'), WATERMARK FOR ts AS ts - INTERVAL '1' HOUR)
-WITH ('connector' = 'filesystem', 'path' = '{in}/flights', 'format' = 'json');
+WITH ('connector' = 'filesystem', 'path' = '{in}/flights', 'format' = 'json', 'rows-per-second' = '300000');
 CREATE TABLE days (s TIMESTAMP(3), origin STRING, n BIGINT, average BIGINT, delay BIGINT, furthest BIGINT)
 WITH ('connector' = 'filesystem', 'path' = '{out}/days', 'format' = 'json');
 CREATE VIEW wanted AS SELECT * FROM flights WHERE destination <> 'LAX';
 INSERT INTO days SELECT window_start, origin, COUNT(*), AVG(delay), SUM(delay), MAX(distance)
 FROM TABLE(TUMBLE(TABLE wanted, DESCRIPTOR(ts), INTERVAL '1' DAY)) GROUP BY window_start, window_end, origin;";
-    Golden::new("flights", sql.to_owned(), inputs, vec![Expected::rows("days", expected)]).with_small_queues()
+    Golden::new("flights", sql.to_owned(), inputs, vec![Expected::rows("days", expected)])
 }
 
 /// A day in Seattle; temperatures and rain in tenths.
@@ -189,7 +189,8 @@ pub(crate) fn weather() -> Golden {
     let sql = "CREATE TABLE weather (`date` DATE, weather STRING, precipitation DECIMAL(5, 1), temp_max DECIMAL(5, 1),
   temp_min DECIMAL(5, 1), wind DECIMAL(5, 1),
   ts AS CAST(`date` AS TIMESTAMP(3)), WATERMARK FOR ts AS ts)
-WITH ('connector' = 'filesystem', 'path' = '{in}/weather', 'format' = 'csv', 'csv.header' = 'true');
+WITH ('connector' = 'filesystem', 'path' = '{in}/weather', 'format' = 'csv', 'csv.header' = 'true',
+  'rows-per-second' = '300000');
 CREATE TABLE weeks (s TIMESTAMP(3), weather STRING, n BIGINT, rain DECIMAL(38, 1), warmest DECIMAL(38, 6),
   coldest DECIMAL(5, 1), windy BIGINT)
 WITH ('connector' = 'filesystem', 'path' = '{out}/weeks', 'format' = 'json');

@@ -9,6 +9,7 @@ mod filesystem;
 mod formats;
 mod nexmark;
 mod options;
+mod pace;
 mod print;
 mod sequence;
 mod table;

@@ -1,6 +1,7 @@
 //! The index of a keyed table: from a 64-bit tag (the key itself, or its hash) to a row id.
 //!
-//! Open addressing with linear probing in segments. A small table is one segment that doubles; from
+//! Open addressing in segments: a hash leads to a cache line of four slots, and from there on slots are
+//! probed one after the other, so that nearly every key is found with one cache miss. A small table is one segment that doubles; from
 //! then on segments split one at a time in a fixed order (linear hashing: Witold Litwin, 1980), so
 //! that growth never stalls. It does not know keys: the caller says whether a row is the one.
 
@@ -8,6 +9,14 @@ use weir_protocol::key_group::hash_u64;
 
 /// A tag, and a row id plus one; zero is an empty slot.
 pub(crate) type Slot = [u64; 2];
+
+/// Slots that share a cache line.
+const LINE: usize = 4;
+
+/// A cache line.
+#[derive(Debug, Clone, Copy, Default)]
+#[repr(align(64))]
+struct Line([Slot; LINE]);
 
 /// Slots of a segment once there are several.
 const SEGMENT: usize = 1 << 14;
@@ -19,7 +28,7 @@ const SPLIT_EVERY: usize = SEGMENT / 8;
 
 #[derive(Debug)]
 pub(crate) struct Index {
-    segments: Vec<Box<[Slot]>>,
+    segments: Vec<Segment>,
     used: Vec<u32>,
     len: usize,
     split_at: usize,
@@ -32,7 +41,7 @@ pub(crate) struct Index {
 impl Index {
     pub(crate) fn new(tag_is_key: bool) -> Self {
         Self {
-            segments: vec![vec![[0; 2]; SMALLEST].into_boxed_slice()],
+            segments: vec![Segment::new(SMALLEST)],
             used: vec![0],
             len: 0,
             split_at: 0,
@@ -42,38 +51,38 @@ impl Index {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.segments.iter().map(|s| s.len() * size_of::<Slot>()).sum()
+        self.segments.iter().map(|s| s.slots() * size_of::<Slot>()).sum()
     }
 
-    /// Adds for each tag the row id that the first two slots it leads to hold for it, else
-    /// [`NO_ROW`]. One pass of loads that do not wait for each other and no branch that depends on
-    /// them, so that the cache misses of a block of keys overlap.
+    /// Adds for each tag the row id that the cache line it leads to holds for it, else [`NO_ROW`]. One
+    /// pass of loads that do not wait for each other and no branch that depends on them, so that the
+    /// cache misses of a block of keys overlap.
     #[inline]
     pub(crate) fn candidates(&self, tags: &[u64], hashes: &[u64], ids: &mut Vec<u32>) {
         if let [only] = self.segments.as_slice() {
-            ids.extend(tags.iter().zip(hashes).map(|(tag, hash)| candidate(only, *tag, *hash)));
+            ids.extend(tags.iter().zip(hashes).map(|(tag, hash)| only.candidate(*tag, *hash)));
         } else {
-            ids.extend(tags.iter().zip(hashes).map(|(tag, hash)| {
-                let segment = &self.segments[self.segment_of(*hash)];
-                candidate(segment, *tag, *hash)
-            }));
+            ids.extend(
+                tags.iter()
+                    .zip(hashes)
+                    .map(|(tag, hash)| self.segments[self.segment_of(*hash)].candidate(*tag, *hash)),
+            );
         }
     }
 
     /// The row id with this tag for which `same` holds.
     pub(crate) fn find(&self, tag: u64, hash: u64, mut same: impl FnMut(u32) -> bool) -> Option<u32> {
         let segment = &self.segments[self.segment_of(hash)];
-        let mask = segment.len() - 1;
-        let mut at = hash as usize & mask;
+        let mut at = segment.home(hash);
         loop {
-            let [found, id] = segment[at];
+            let [found, id] = segment.get(at);
             if id == 0 {
                 return None;
             }
             if found == tag && same(row_id(id)) {
                 return Some(row_id(id));
             }
-            at = (at + 1) & mask;
+            at = segment.after(at);
         }
     }
 
@@ -82,10 +91,10 @@ impl Index {
         self.grow();
         let s = self.segment_of(hash);
         // Only a few segments at the end of a round, or keys that collide, come near to this.
-        if self.used[s] as usize * 16 >= self.segments[s].len() * 15 {
+        if self.used[s] as usize * 16 >= self.segments[s].slots() * 15 {
             self.double(s);
         }
-        put(&mut self.segments[s], hash, [tag, u64::from(id) + 1]);
+        self.segments[s].put(hash, [tag, u64::from(id) + 1]);
         self.used[s] += 1;
         self.len += 1;
     }
@@ -95,25 +104,25 @@ impl Index {
         let s = self.segment_of(hash);
         let tag_is_key = self.tag_is_key;
         let segment = &mut self.segments[s];
-        let mask = segment.len() - 1;
-        let mut at = hash as usize & mask;
-        while segment[at] != [tag, u64::from(id) + 1] {
-            if segment[at][1] == 0 {
+        let mask = segment.slots() - 1;
+        let mut at = segment.home(hash);
+        while segment.get(at) != [tag, u64::from(id) + 1] {
+            if segment.get(at)[1] == 0 {
                 return;
             }
-            at = (at + 1) & mask;
+            at = segment.after(at);
         }
-        let mut next = (at + 1) & mask;
-        while segment[next][1] != 0 {
-            let home = hash_of(segment[next][0], tag_is_key) as usize & mask;
+        let mut next = segment.after(at);
+        while segment.get(next)[1] != 0 {
+            let home = segment.home(hash_of(segment.get(next)[0], tag_is_key));
             // The slot may move into the gap unless its home lies between the gap and it.
             if (next.wrapping_sub(home) & mask) >= (next.wrapping_sub(at) & mask) {
-                segment[at] = segment[next];
+                segment.set(at, segment.get(next));
                 at = next;
             }
-            next = (next + 1) & mask;
+            next = segment.after(next);
         }
-        segment[at] = [0; 2];
+        segment.set(at, [0; 2]);
         self.used[s] -= 1;
         self.len -= 1;
     }
@@ -128,8 +137,8 @@ impl Index {
 
     fn grow(&mut self) {
         let count = self.segments.len();
-        if count == 1 && self.segments[0].len() < SEGMENT {
-            if self.len * LOAD.1 >= self.segments[0].len() * LOAD.0 {
+        if count == 1 && self.segments[0].slots() < SEGMENT {
+            if self.len * LOAD.1 >= self.segments[0].slots() * LOAD.0 {
                 self.double(0);
             }
             return;
@@ -150,16 +159,16 @@ impl Index {
 
     fn split(&mut self, s: usize) {
         let bit = self.mask & !(self.mask >> 1);
-        let slots = self.segments[s].len();
-        let old = std::mem::replace(&mut self.segments[s], vec![[0; 2]; slots].into_boxed_slice());
-        let mut new = vec![[0; 2]; slots].into_boxed_slice();
+        let slots = self.segments[s].slots();
+        let old = std::mem::replace(&mut self.segments[s], Segment::new(slots));
+        let mut new = Segment::new(slots);
         let mut moved = 0;
-        for slot in old.iter().filter(|slot| slot[1] != 0) {
+        for slot in old.present() {
             let hash = hash_of(slot[0], self.tag_is_key);
             if (hash >> 48) as usize & bit == 0 {
-                put(&mut self.segments[s], hash, *slot);
+                self.segments[s].put(hash, *slot);
             } else {
-                put(&mut new, hash, *slot);
+                new.put(hash, *slot);
                 moved += 1;
             }
         }
@@ -169,24 +178,69 @@ impl Index {
     }
 
     fn double(&mut self, s: usize) {
-        let mut larger = vec![[0; 2]; self.segments[s].len() * 2].into_boxed_slice();
-        for slot in self.segments[s].iter().filter(|slot| slot[1] != 0) {
-            put(&mut larger, hash_of(slot[0], self.tag_is_key), *slot);
+        let mut larger = Segment::new(self.segments[s].slots() * 2);
+        for slot in self.segments[s].present() {
+            larger.put(hash_of(slot[0], self.tag_is_key), *slot);
         }
         self.segments[s] = larger;
     }
 }
 
+/// Slots, of which the number is a power of two.
+#[derive(Debug)]
+struct Segment(Box<[Line]>);
+
+impl Segment {
+    fn new(slots: usize) -> Self {
+        Self(vec![Line::default(); slots / LINE].into_boxed_slice())
+    }
+
+    fn slots(&self) -> usize {
+        self.0.len() * LINE
+    }
+
+    #[inline]
+    fn get(&self, at: usize) -> Slot {
+        self.0[at / LINE].0[at % LINE]
+    }
+
+    fn set(&mut self, at: usize, slot: Slot) {
+        self.0[at / LINE].0[at % LINE] = slot;
+    }
+
+    /// Where the search for a hash begins.
+    #[inline]
+    fn home(&self, hash: u64) -> usize {
+        (hash as usize & (self.0.len() - 1)) * LINE
+    }
+
+    #[inline]
+    fn after(&self, at: usize) -> usize {
+        (at + 1) & (self.slots() - 1)
+    }
+
+    fn put(&mut self, hash: u64, slot: Slot) {
+        let mut at = self.home(hash);
+        while self.get(at)[1] != 0 {
+            at = self.after(at);
+        }
+        self.set(at, slot);
+    }
+
+    fn present(&self) -> impl Iterator<Item = &Slot> {
+        self.0.iter().flat_map(|line| &line.0).filter(|slot| slot[1] != 0)
+    }
+
+    #[inline]
+    fn candidate(&self, tag: u64, hash: u64) -> u32 {
+        let line = &self.0[hash as usize & (self.0.len() - 1)].0;
+        // The first that matches: different keys may have one hash.
+        row_id(line.iter().rev().fold(0, |id, slot| if slot[0] == tag { slot[1] } else { id }))
+    }
+}
+
 /// No row has this id.
 pub(crate) const NO_ROW: u32 = u32::MAX;
-
-#[inline]
-fn candidate(segment: &[Slot], tag: u64, hash: u64) -> u32 {
-    let mask = segment.len() - 1;
-    let [first, second] = [hash as usize & mask, (hash as usize + 1) & mask].map(|at| segment[at]);
-    let id = if first[0] == tag { first[1] } else { 0 };
-    row_id(if second[0] == tag { id | (second[1] * u64::from(id == 0)) } else { id })
-}
 
 /// An empty slot gives [`NO_ROW`].
 #[inline]
@@ -197,15 +251,6 @@ fn row_id(id: u64) -> u32 {
 #[inline]
 fn hash_of(tag: u64, tag_is_key: bool) -> u64 {
     if tag_is_key { hash_u64(tag) } else { tag }
-}
-
-fn put(segment: &mut [Slot], hash: u64, slot: Slot) {
-    let mask = segment.len() - 1;
-    let mut at = hash as usize & mask;
-    while segment[at][1] != 0 {
-        at = (at + 1) & mask;
-    }
-    segment[at] = slot;
 }
 
 #[cfg(test)]
@@ -225,7 +270,7 @@ mod tests {
                 }
             }
             assert!(index.segments.len() > 8, "{} segments", index.segments.len());
-            assert!(index.segments.iter().all(|s| s.len() == SEGMENT));
+            assert!(index.segments.iter().all(|s| s.slots() == SEGMENT));
             for key in 0..count + 1_000 {
                 let gone = key % 3 == 1 && key + 1 < count;
                 let expected = (key < count && !gone).then_some(key as u32);

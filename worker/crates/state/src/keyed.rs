@@ -268,6 +268,11 @@ impl KeyedTable {
         }
     }
 
+    /// Whether its rows are so few that they stay near the core by themselves.
+    pub fn is_near(&self) -> bool {
+        self.rows.len() * self.rows.row_bytes() <= NEAR_BYTES
+    }
+
     /// What the table occupies.
     pub fn table_stats(&self) -> TableStats {
         let lists = self.free.capacity() + self.dead_list.capacity() + self.reclaim.capacity();
@@ -309,7 +314,7 @@ impl KeyedTable {
     /// Loads of rows that do not wait for each other.
     #[inline]
     fn load(&self, ids: &[u32]) {
-        if self.rows.len() * self.rows.row_bytes() > NEAR_BYTES {
+        if !self.is_near() {
             let there = ids.iter().filter(|id| **id != NO_ROW);
             std::hint::black_box(there.fold(0, |all, id| all ^ self.rows.get(*id)[0]));
         }

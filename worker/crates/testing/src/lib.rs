@@ -6,9 +6,11 @@
 pub mod conformance;
 mod faulty;
 mod racy;
+mod s3_proxy;
 mod s3_server;
 mod tools;
 
 pub use faulty::{Faults, FaultyStore};
 pub use racy::RacyStore;
+pub use s3_proxy::{S3Fault, S3Proxy};
 pub use s3_server::{ACCESS_KEY, BUCKET, S3Kind, S3Server, SECRET_KEY};

@@ -163,6 +163,11 @@ impl S3Server {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// Its port of 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Where the objects of the bucket are as files (versitygw), to damage them.
     pub fn bucket_folder(&self) -> PathBuf {
         self.data.path().join("data").join(BUCKET)

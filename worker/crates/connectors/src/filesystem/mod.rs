@@ -15,6 +15,7 @@ mod source;
 mod text;
 mod writer;
 
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::task::Waker;
@@ -47,6 +48,7 @@ options! {
         ["path", REQUIRED, "a file or folder: '/absolute', 'file:///absolute' or 's3://bucket/prefix'"] path: String,
         ["format", REQUIRED, "what the files hold: 'json', 'csv' or 'parquet'"] format: Format,
         ["source.monitor-interval", ABSENT, "how often to look for new files; without it the files that are there are read and the source ends"] monitor: Option<Duration>,
+        ["rows-per-second", ABSENT, "rows that all subtasks together read in a second; without it as many as are taken"] rate: Option<NonZeroU64>,
         ["bad-records", Some("fail"), "what to do with a record that cannot be decoded: 'fail', 'skip' or 'dead-letter'"] bad_records: OnBadRecord,
         ["bad-records.path", ABSENT, "a file on the worker's disk to which bad records are appended, as JSON lines, with file, offset and reason"] dead_letters: Option<String>,
         ["sink.rolling-policy.file-size", Some("128mb"), "a file is finished when it has this size"] file_size: ByteSize,
@@ -216,6 +218,7 @@ impl SourceTable for DeclaredFiles {
             schema: self.spec.schema.clone(),
             files,
             monitor: self.options.files.monitor,
+            rate: self.options.files.rate.map(NonZeroU64::get),
             options: self.options.clone(),
         };
         (Arc::new(FileSourceFactory(Arc::new(table))), vec![false; scan.filters.len()])
@@ -229,6 +232,8 @@ struct FileTable {
     projection: Arc<Projection>,
     files: Arc<dyn Files>,
     monitor: Option<Duration>,
+    /// Rows per second of all subtasks together.
+    rate: Option<u64>,
     options: Checked,
 }
 

@@ -18,6 +18,7 @@ use super::files::FileInfo;
 use super::retry::Reader;
 use super::text::Progress;
 use super::{FileTable, RowReader};
+use crate::pace::Pace;
 
 /// A split's position, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +63,8 @@ pub(crate) struct FileSource {
     /// The split that was told to be read, if any was told.
     reading: Option<Option<usize>>,
     bad: BadRecords,
+    /// Rows given since the opening, and the pace that they keep.
+    pace: Option<(u64, Pace)>,
 }
 
 /// What is done about the file that is read now.
@@ -74,6 +77,12 @@ enum Active {
 /// The subtask that reads a file.
 fn owner(path: &str, parallelism: u32) -> u32 {
     (key_group::hash_bytes(path.as_bytes()) % u64::from(parallelism.max(1))) as u32
+}
+
+/// A subtask's part of the rows per second of all.
+fn share(rate: u64, context: &OpenSource) -> u64 {
+    let parallelism = u64::from(context.parallelism.max(1));
+    (rate / parallelism + u64::from(u64::from(context.index) < rate % parallelism)).max(1)
 }
 
 impl FileSource {
@@ -90,6 +99,7 @@ impl FileSource {
             known: HashMap::new(),
             active: None,
             reading: None,
+            pace: table.rate.map(|rate| (0, Pace::new(share(rate, context), context))),
             reader,
             table,
         };
@@ -175,11 +185,24 @@ impl Source for FileSource {
                         return Err(Failure::new(FailureKind::Source, "the look at a file was stopped"));
                     }
                 },
+                Active::Reading(_)
+                    if self.pace.as_ref().is_some_and(|(given, pace)| *given >= pace.due()) =>
+                {
+                    if let Some((_, pace)) = &self.pace {
+                        pace.wake_later();
+                    }
+                    return Ok(Poll::Pending);
+                }
                 Active::Reading(reader) => {
                     let progress = reader.poll(&mut self.bad)?;
                     self.splits[at].at = reader.position();
                     match progress {
-                        Progress::Rows(rows) => return Ok(Poll::Batch { split: at, rows }),
+                        Progress::Rows(rows) => {
+                            if let Some((given, _)) = &mut self.pace {
+                                *given += rows.num_rows() as u64;
+                            }
+                            return Ok(Poll::Batch { split: at, rows });
+                        }
                         Progress::Pending => return Ok(Poll::Pending),
                         Progress::End => {
                             self.splits[at].ended = true;

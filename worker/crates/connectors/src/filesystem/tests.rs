@@ -98,6 +98,19 @@ fn input(folder: &Path, format: &str) {
 }
 
 #[test]
+fn a_slow_reader_pauses_once_it_is_ahead_of_its_pace() {
+    let folder = tempfile::tempdir().unwrap();
+    input(folder.path(), "json");
+    let path = text(folder.path());
+    let factory = scan(&[("path", &path), ("format", "json"), ("rows-per-second", "1")]);
+    let io = Io::new();
+    let mut source = factory.open(io.open_source(0, 1, None)).unwrap();
+    assert!(matches!(next(source.as_mut()).unwrap(), Poll::Batch { .. }));
+    // The first batch alone is thousands of seconds ahead.
+    assert!((0..100).all(|_| matches!(source.poll_batch().unwrap(), Poll::Pending)));
+}
+
+#[test]
 fn f3_every_row_comes_once_whatever_is_restored_at_any_parallelism() {
     for (format, header) in [("json", None), ("csv", Some(("csv.header", "true"))), ("parquet", None)] {
         let folder = tempfile::tempdir().unwrap();

@@ -1,20 +1,18 @@
 //! A source whose rows are a pure function of their number: what `nexmark` and `datagen` share.
 //!
-//! Owns: splits, positions, pace. It does not own what a row holds.
+//! Owns: splits and positions. It does not own what a row holds.
 
 mod split;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Waker;
-use std::time::Duration;
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use split::NumberSplit;
 use weir_dataflow::{OpenSource, Poll, Source, SourceFactory, SplitState};
 use weir_protocol::Failure;
-use weir_runtime::{Clock, SystemClock, Timestamp};
+
+use crate::pace::Pace;
 
 /// Numbers are below this, so that times and products of numbers stay in range.
 pub(crate) const MAX_NUMBER: u64 = 1 << 53;
@@ -75,7 +73,7 @@ impl<G: Generate> SourceFactory for Sequence<G> {
             splits,
             end: self.end,
             keep_alive: self.keep_alive,
-            pace: self.rate.map(|rate| Pace::new(rate, start, &context)),
+            pace: self.rate.map(|rate| (start, Pace::new(rate, &context))),
             reading: None,
         }))
     }
@@ -86,7 +84,8 @@ struct SequenceSource<G> {
     splits: Vec<NumberSplit>,
     end: u64,
     keep_alive: bool,
-    pace: Option<Pace>,
+    /// The number that is due when the source is opened, and the pace from there.
+    pace: Option<(u64, Pace)>,
     /// How many splits were told to be read; it only falls.
     reading: Option<usize>,
 }
@@ -106,11 +105,11 @@ impl<G: Generate> Source for SequenceSource<G> {
             return Ok(if self.keep_alive { Poll::Pending } else { Poll::Exhausted });
         };
         let due = match &self.pace {
-            Some(pace) => pace.due().min(self.end),
+            Some((start, pace)) => start.saturating_add(pace.due()).min(self.end),
             None => self.end,
         };
         if at.next >= due {
-            if let Some(pace) = &self.pace {
+            if let Some((_, pace)) = &self.pace {
                 pace.wake_later();
             }
             return Ok(Poll::Pending);
@@ -122,53 +121,5 @@ impl<G: Generate> Source for SequenceSource<G> {
 
     fn snapshot(&mut self) -> Vec<SplitState> {
         self.splits.iter().map(|s| s.state(self.end)).collect()
-    }
-}
-
-/// Lets numbers pass at a rate, counted from the opening of the source.
-struct Pace {
-    rate: u64,
-    first: u64,
-    clock: SystemClock,
-    opened: Timestamp,
-    io: tokio::runtime::Handle,
-    waker: Waker,
-    waiting: Arc<AtomicBool>,
-}
-
-impl Pace {
-    /// Numbers become due in pieces of this length, not one by one.
-    const TICK: Duration = Duration::from_millis(10);
-
-    fn new(rate: u64, first: u64, context: &OpenSource) -> Self {
-        let clock = SystemClock::default();
-        Self {
-            rate,
-            first,
-            opened: clock.now(),
-            clock,
-            io: context.io.clone(),
-            waker: context.waker.clone(),
-            waiting: Arc::default(),
-        }
-    }
-
-    /// The first number that is not due yet.
-    fn due(&self) -> u64 {
-        let elapsed = self.clock.now().since(self.opened).as_micros();
-        let passed = elapsed * u128::from(self.rate) / 1_000_000;
-        self.first.saturating_add(1).saturating_add(u64::try_from(passed).unwrap_or(u64::MAX))
-    }
-
-    fn wake_later(&self) {
-        if self.waiting.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let (waker, waiting) = (self.waker.clone(), self.waiting.clone());
-        self.io.spawn(async move {
-            tokio::time::sleep(Self::TICK).await;
-            waiting.store(false, Ordering::Release);
-            waker.wake();
-        });
     }
 }

@@ -28,7 +28,8 @@ pub struct Aggregate {
     keys: Keys,
     ids: Vec<u32>,
     signs: Vec<i8>,
-    /// Rises with each batch; the last word of a row holds the last batch that touched it.
+    /// Rises with each batch; a row holds the last batch that touched it, and its place among those
+    /// that this batch touched.
     batch: u64,
     touched: Touched,
     now_ms: i64,
@@ -42,6 +43,11 @@ struct Touched {
     rows: Vec<u32>,
     /// The accumulators before the batch.
     old: Values,
+    /// The words of the accumulators after the batch. In a large table they are copied block by block,
+    /// so that rows need not be fetched once more when the batch is through.
+    new: Vec<u64>,
+    /// Scratch of [`Aggregate::changes`].
+    values: Values,
 }
 
 #[derive(Debug)]
@@ -51,7 +57,7 @@ struct Plan {
     table: TableSpec,
     /// The word with the time of the last change, and after how many milliseconds a group is forgotten.
     ttl: Option<(usize, i64)>,
-    /// The word with the last batch.
+    /// The word with the last batch; the next one has the place.
     batch_word: usize,
 }
 
@@ -88,7 +94,7 @@ impl Plan {
             ungrouped: 0,
             words,
             vars: acc.vars.clone(),
-            scratch: 1,
+            scratch: 2,
             meaning,
         };
         Ok(Self { spec, acc, table, ttl, batch_word })
@@ -163,25 +169,43 @@ impl Aggregate {
             }
             self.table.row_mut(id)[word] = self.now_ms as u64;
         }
-        self.table.row_mut(id)[self.plan.batch_word] = self.batch;
+        let row = self.table.row_mut(id);
+        row[self.plan.batch_word] = self.batch;
+        row[self.plan.batch_word + 1] = self.touched.ids.len() as u64;
         self.touched.ids.push(id);
         self.touched.rows.push(at as u32);
         self.touched.old.push(&self.plan.acc, &self.table, id);
     }
 
+    /// Takes the words of rows that were touched out.
+    fn take_words(&mut self, ids: &[u32]) {
+        let width = self.plan.acc.fresh.len();
+        let touched = self.touched.ids.len().max(ids.len());
+        self.touched.new.resize(touched * width, 0);
+        for id in ids {
+            let row = self.table.row(*id);
+            let at = row[self.plan.batch_word + 1] as usize * width;
+            self.touched.new[at..at + width].copy_from_slice(&row[..width]);
+        }
+    }
+
     /// The changes of the groups that were touched.
     fn changes(&mut self, rows: &RecordBatch) -> Result<Option<Chunk>, Failure> {
         let acc = &self.plan.acc;
-        let mut values = Values::default();
+        let values = &mut self.touched.values;
+        values.clear();
+        let new = self.touched.new.chunks_exact(acc.fresh.len());
         let mut sources: Vec<u32> = Vec::with_capacity(self.touched.ids.len() * 2);
         let mut kinds: Vec<u8> = Vec::with_capacity(self.touched.ids.len() * 2);
         let mut all_inserts = true;
-        for (at, (id, source)) in self.touched.ids.iter().zip(&self.touched.rows).enumerate() {
+        for (at, ((id, source), new)) in self.touched.ids.iter().zip(&self.touched.rows).zip(new).enumerate()
+        {
             let before = self.touched.old.words(acc, at)[LIVE] != 0;
-            let after = self.table.row(*id)[LIVE] != 0;
+            let after = new[LIVE] != 0;
             if before && (!after || self.plan.spec.update_before) {
-                let unchanged =
-                    after && self.plan.ttl.is_none() && acc.same(&self.touched.old, at, &self.table, *id);
+                let unchanged = after
+                    && self.plan.ttl.is_none()
+                    && acc.same(&self.touched.old, at, new, &self.table, *id);
                 if unchanged {
                     continue;
                 }
@@ -189,11 +213,14 @@ impl Aggregate {
                 sources.push(*source);
                 kinds.push(if after { RowKind::UpdateBefore } else { RowKind::Delete } as u8);
                 all_inserts = false;
-            } else if before && self.plan.ttl.is_none() && acc.same(&self.touched.old, at, &self.table, *id) {
+            } else if before
+                && self.plan.ttl.is_none()
+                && acc.same(&self.touched.old, at, new, &self.table, *id)
+            {
                 continue;
             }
             if after {
-                values.push(acc, &self.table, *id);
+                values.push_words(acc, new, &self.table, *id);
                 sources.push(*source);
                 kinds.push(if before { RowKind::UpdateAfter } else { RowKind::Insert } as u8);
                 all_inserts &= !before;
@@ -210,7 +237,7 @@ impl Aggregate {
             columns.push(take(rows.column(*key), &sources, None).map_err(bug)?);
         }
         for call in 0..self.plan.spec.calls.len() {
-            columns.push(acc.results(call, &values)?);
+            columns.push(acc.results(call, values)?);
         }
         let options = RecordBatchOptions::new().with_row_count(Some(values.len()));
         let rows = RecordBatch::try_new_with_options(self.plan.spec.output_schema.clone(), columns, &options);
@@ -228,6 +255,8 @@ impl Transform for Aggregate {
         self.touched.ids.clear();
         self.touched.rows.clear();
         self.touched.old.clear();
+        self.touched.new.clear();
+        let near = self.table.is_near();
         for start in (0..chunk.len()).step_by(BLOCK) {
             let range = start..chunk.len().min(start + BLOCK);
             let mut ids = std::mem::take(&mut self.ids);
@@ -236,6 +265,16 @@ impl Transform for Aggregate {
             self.visit(&chunk, start);
             let signs = chunk.kinds.is_some().then_some(self.signs.as_slice());
             plan.acc.update(&inputs, range, &self.ids, signs, &mut self.table)?;
+            if !near {
+                let ids = std::mem::take(&mut self.ids);
+                self.take_words(&ids);
+                self.ids = ids;
+            }
+        }
+        if near {
+            let ids = std::mem::take(&mut self.touched.ids);
+            self.take_words(&ids);
+            self.touched.ids = ids;
         }
         if let Some(changes) = self.changes(&chunk.rows)? {
             out.chunk(changes)?;

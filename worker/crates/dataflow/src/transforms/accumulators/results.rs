@@ -39,7 +39,19 @@ impl Values {
     /// Adds a copy of a row of a table.
     #[inline]
     pub(in crate::transforms) fn push(&mut self, acc: &Accumulators, table: &KeyedTable, id: u32) {
-        self.words.extend_from_slice(&table.row(id)[..acc.fresh.len()]);
+        self.push_words(acc, &table.row(id)[..acc.fresh.len()], table, id);
+    }
+
+    /// Adds a copy of a row of a table, of which the words were taken out before.
+    #[inline]
+    pub(in crate::transforms) fn push_words(
+        &mut self,
+        acc: &Accumulators,
+        words: &[u64],
+        table: &KeyedTable,
+        id: u32,
+    ) {
+        self.words.extend_from_slice(words);
         for var in 0..acc.vars.len() {
             self.push_var(table.var(id, var));
         }
@@ -73,9 +85,16 @@ impl Values {
 }
 
 impl Accumulators {
-    /// Whether the results of a row are those of a row of the table.
-    pub(in crate::transforms) fn same(&self, old: &Values, at: usize, table: &KeyedTable, id: u32) -> bool {
-        let (before, after) = (old.words(self, at), table.row(id));
+    /// Whether the results of a row are those of a row of the table, which has these words.
+    pub(in crate::transforms) fn same(
+        &self,
+        old: &Values,
+        at: usize,
+        after: &[u64],
+        table: &KeyedTable,
+        id: u32,
+    ) -> bool {
+        let before = old.words(self, at);
         self.calls.iter().all(|call| {
             if let Kind::ExtremeText(_) = call.kind {
                 return old.var(self, at, call.at) == table.var(id, call.at);
