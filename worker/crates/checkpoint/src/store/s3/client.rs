@@ -48,6 +48,9 @@ const TRY: Duration = Duration::from_secs(60);
 /// All tries of a request.
 const ALL: Duration = Duration::from_secs(180);
 const TRIES: u32 = 5;
+/// Before the second try, in the mean; doubled before each further one. The SDK's own second is as long as
+/// a whole recovery may take.
+const BACKOFF: Duration = Duration::from_millis(50);
 
 impl S3 {
     /// Prepares access. Nothing is sent to the bucket yet; credentials are fetched when they are needed.
@@ -56,7 +59,7 @@ impl S3 {
             HttpBuilder::new().tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring));
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
             .http_client(http.build_https())
-            .retry_config(RetryConfig::standard().with_max_attempts(TRIES))
+            .retry_config(RetryConfig::standard().with_max_attempts(TRIES).with_initial_backoff(BACKOFF))
             .timeout_config(
                 TimeoutConfig::builder()
                     .connect_timeout(CONNECT)
