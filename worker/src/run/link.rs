@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use weir_coordinator::{LinkEvent, WorkerLink};
-use weir_protocol::{FromWorker, Stamp, ToWorker, WorkerId};
+use weir_protocol::{FromWorker, Registration, Stamp, ToWorker, WorkerId};
 
 /// Messages that may wait for the coordinator: it answers each at once.
 const WAITING: usize = 1024;
@@ -34,7 +34,16 @@ pub(super) fn in_process(slots: u32) -> Ends {
     let worker = WorkerId(1);
     tokio::spawn(async move {
         let name = format!("this process ({})", std::process::id());
-        if events.send(LinkEvent::Registered { worker, slots, name }).await.is_err() {
+        let registration = Registration {
+            process: String::new(),
+            name,
+            slots,
+            data_address: None,
+            running: None,
+            draining: false,
+        };
+        if events.send(LinkEvent::Registered { worker, registration: Box::new(registration) }).await.is_err()
+        {
             return;
         }
         while let Some((stamp, message)) = from_worker.recv().await {

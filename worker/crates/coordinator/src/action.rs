@@ -24,6 +24,11 @@ pub enum Action {
         /// Which.
         worker: WorkerId,
     },
+    /// A worker that is draining may end: nothing runs on it.
+    Release {
+        /// Which.
+        worker: WorkerId,
+    },
     /// Read the manifest of the checkpoint that is restored: [`Event::ManifestLoaded`](crate::Event::ManifestLoaded).
     LoadManifest {
         /// Of which checkpoint.

@@ -105,6 +105,7 @@ impl Coordinator {
                 self.shell.workers.link.send(worker, stamp, message.into_inner());
             }
             Action::GiveUp { worker } => self.shell.workers.link.give_up(worker),
+            Action::Release { worker } => self.shell.workers.link.release(worker),
             Action::LoadManifest { id, manifest } => stored::load(store, id, manifest, answers.clone()),
             Action::WriteManifest(manifest) => {
                 stored::write(store, random, *manifest, patience, answers.clone());
@@ -127,7 +128,8 @@ impl Coordinator {
 
 fn from_link(event: LinkEvent) -> Event {
     match event {
-        LinkEvent::Registered { worker, slots, name } => Event::WorkerRegistered { worker, slots, name },
+        LinkEvent::Registered { worker, registration } => Event::WorkerRegistered { worker, registration },
+        LinkEvent::Draining { worker } => Event::WorkerDraining { worker },
         LinkEvent::Lost { worker, failure } => Event::WorkerLost { worker, failure },
         LinkEvent::Message { worker, stamp, message } => Event::Message { worker, stamp, message },
     }

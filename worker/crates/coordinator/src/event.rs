@@ -1,7 +1,9 @@
 //! What happens to a coordinator.
 
 use weir_checkpoint::{Body, Claimed, Durable};
-use weir_protocol::{CheckpointId, Failure, FromWorker, ManifestRef, Stamp, SubtaskId, WorkerId};
+use weir_protocol::{
+    CheckpointId, Failure, FromWorker, ManifestRef, Registration, Stamp, SubtaskId, WorkerId,
+};
 use weir_runtime::Timestamp;
 
 /// When an event is handled, and what is random about it. Decisions take both from here only.
@@ -22,10 +24,13 @@ pub enum Event {
     WorkerRegistered {
         /// Its number, never used before in this attempt.
         worker: WorkerId,
-        /// How many slots it offers.
-        slots: u32,
-        /// For people: host and process.
-        name: String,
+        /// What it says of itself.
+        registration: Box<Registration>,
+    },
+    /// A worker was asked to end and wants its subtasks moved.
+    WorkerDraining {
+        /// Which.
+        worker: WorkerId,
     },
     /// A worker is gone: its process ended or its connection broke. What it says after that is ignored.
     WorkerLost {

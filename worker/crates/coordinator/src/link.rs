@@ -1,7 +1,7 @@
 //! The way to workers and back, whatever carries it.
 
 use tokio::sync::mpsc;
-use weir_protocol::{Failure, FromWorker, Stamp, ToWorker, WorkerId};
+use weir_protocol::{Failure, FromWorker, Registration, Stamp, ToWorker, WorkerId};
 
 /// Carries messages to workers.
 ///
@@ -16,6 +16,9 @@ pub trait WorkerLink: Send + Sync {
     /// The coordinator does not count on a worker any more, for it did not stop its subtasks in time.
     /// A link that can should end it, so that it may register anew under another number.
     fn give_up(&self, _worker: WorkerId) {}
+
+    /// A worker that is draining has nothing left to do: it may end.
+    fn release(&self, _worker: WorkerId) {}
 }
 
 /// What comes from the workers' side.
@@ -25,10 +28,13 @@ pub enum LinkEvent {
     Registered {
         /// Its number.
         worker: WorkerId,
-        /// How many slots it offers.
-        slots: u32,
-        /// For people: host and process.
-        name: String,
+        /// What it says of itself.
+        registration: Box<Registration>,
+    },
+    /// A worker was asked to end and wants its subtasks moved. It waits for [`WorkerLink::release`].
+    Draining {
+        /// Which.
+        worker: WorkerId,
     },
     /// A worker is gone for good; if it comes back it registers under another number.
     Lost {

@@ -36,8 +36,13 @@ pub struct Message(ToWorker);
 
 impl Message {
     /// Start subtasks.
-    pub fn deploy(placement: Vec<(SubtaskId, WorkerId, u32)>, restore: Option<ManifestRef>) -> Self {
-        Self(ToWorker::Deploy { placement, restore })
+    pub fn deploy(
+        parallelism: u32,
+        placement: Vec<(SubtaskId, WorkerId, u32)>,
+        peers: Vec<(WorkerId, String)>,
+        restore: Option<ManifestRef>,
+    ) -> Self {
+        Self(ToWorker::Deploy { parallelism, placement, peers, restore })
     }
 
     /// Begin a checkpoint.

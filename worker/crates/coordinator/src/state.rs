@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use weir_checkpoint::{Body, Counters, StopReason};
 use weir_protocol::{
-    Attempt, CheckpointId, CheckpointKind, Execution, Failure, ManifestRef, SinkHandles, Stamp, SubtaskId,
-    SubtaskProgress, WorkerId,
+    Attempt, CheckpointId, CheckpointKind, Execution, Failure, ManifestRef, Registration, SinkHandles, Stamp,
+    SubtaskId, SubtaskProgress, WorkerId,
 };
 use weir_runtime::Timestamp;
 
@@ -96,8 +96,7 @@ pub(crate) struct Ending {
 /// A worker that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Worker {
-    pub(crate) slots: u32,
-    pub(crate) name: String,
+    pub(crate) registration: Registration,
     pub(crate) troubles: Vec<Failure>,
 }
 

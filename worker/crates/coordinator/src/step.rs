@@ -15,7 +15,8 @@ pub fn step(state: &mut State, event: Event, at: Moment) -> Vec<Action> {
     }
     match event {
         Event::Claimed(outcome) => step.claimed(outcome),
-        Event::WorkerRegistered { worker, slots, name } => step.worker_registered(worker, slots, name),
+        Event::WorkerRegistered { worker, registration } => step.worker_registered(worker, *registration),
+        Event::WorkerDraining { worker } => step.worker_draining(worker),
         Event::WorkerLost { worker, failure } => step.worker_lost(worker, failure),
         Event::Message { worker, stamp, message } => step.message(worker, &stamp, message),
         Event::Appended(outcome) => step.appended(&outcome),

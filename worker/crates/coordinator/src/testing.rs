@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use weir_protocol::{
     CheckpointConfig, CheckpointMode, Edge, JobConfig, JobGraph, JobUid, OnUnreadable, Partitioning,
-    RestartStrategy, StateBackend, StateConfig, StorageConfig, TransformId, TransformInfo, Vertex, VertexId,
+    Registration, RestartStrategy, StateBackend, StateConfig, StorageConfig, TransformId, TransformInfo,
+    Vertex, VertexId,
 };
 
 use crate::options::Options;
@@ -71,4 +72,16 @@ pub fn options(parallelism: u32) -> Options {
         on_unreadable: OnUnreadable::Stop,
     };
     Options { garbage_every: 1, ..Options::new(config, graph(parallelism), "spec") }
+}
+
+/// What a worker with so many slots says of itself.
+pub fn registration(slots: u32, name: &str) -> Registration {
+    Registration {
+        process: name.to_owned(),
+        name: name.to_owned(),
+        slots,
+        data_address: None,
+        running: None,
+        draining: false,
+    }
 }

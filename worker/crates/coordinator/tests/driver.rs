@@ -11,10 +11,11 @@ use weir_checkpoint::{Body, StopReason, Store};
 use weir_coordinator::status::JobState;
 use weir_coordinator::{
     Coordinator, Exit, LinkEvent, Shell, StopRequest, WorkerLink, Workers, http, testing,
+    testing::registration,
 };
 use weir_protocol::{
-    Blob, CheckpointKind, FromWorker, PhaseTimes, SinkHandles, Stamp, SubtaskAck, SubtaskId, ToWorker,
-    TransformId, VertexId, WorkerId,
+    Blob, CheckpointKind, FromWorker, PhaseTimes, RestoreReport, SinkHandles, Stamp, SubtaskAck, SubtaskId,
+    ToWorker, TransformId, VertexId, WorkerId,
 };
 use weir_runtime::{SeededRandom, SystemClock};
 
@@ -34,7 +35,7 @@ impl Host {
 
     fn answers(&self, message: ToWorker) -> Vec<FromWorker> {
         match message {
-            ToWorker::Deploy { .. } => vec![FromWorker::Deployed],
+            ToWorker::Deploy { .. } => vec![FromWorker::Deployed { restored: RestoreReport::default() }],
             ToWorker::Commit { id, sinks } => {
                 self.committed.lock().expect("not poisoned").insert(id.0, sinks.len());
                 let ended = self.subtasks("source").into_iter().filter(|_| self.bounded);
@@ -94,7 +95,8 @@ impl Job {
         mpsc::Sender<StopRequest>,
     ) {
         let (events, received) = mpsc::channel(1000);
-        let registered = LinkEvent::Registered { worker: WorkerId(1), slots: 2, name: "here".to_owned() };
+        let registered =
+            LinkEvent::Registered { worker: WorkerId(1), registration: Box::new(registration(2, "here")) };
         events.try_send(registered).expect("there is room");
         let link = Arc::new(Host { events, parallelism: 2, bounded, committed: Arc::clone(&self.committed) });
         let (stop, stopped) = mpsc::channel(2);

@@ -9,8 +9,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use weir_checkpoint::Store;
 use weir_protocol::{
-    CheckpointId, Failure, FailureKind, FromWorker, JobConfig, ManifestRef, SinkHandles, Stamp, SubtaskId,
-    ToWorker, TransformId, WorkerId,
+    CheckpointId, Failure, FailureKind, FromWorker, JobConfig, ManifestRef, RestoreReport, SinkHandles,
+    Stamp, SubtaskId, ToWorker, TransformId, WorkerId,
 };
 use weir_runtime::{Clock, Random};
 
@@ -145,9 +145,14 @@ impl Host {
             return;
         }
         match message {
-            ToWorker::Deploy { placement, restore } => {
+            ToWorker::Deploy { placement, restore, .. } => {
                 self.stop_current().await;
                 self.deploy(stamp, placement, restore);
+            }
+            ToWorker::Adopt { deployed } => {
+                let message = format!("deployment {deployed} does not run here");
+                let failure = Failure::new(FailureKind::Worker, message);
+                self.say(&stamp, FromWorker::Failed { subtask: None, failure });
             }
             ToWorker::Trigger { id, kind, mode, completed, at_us } => {
                 if let Some((execution, _)) = self.running(&stamp) {
@@ -260,7 +265,7 @@ impl Host {
                 let idle = execution.is_empty();
                 self.current = Current::Running { execution: Box::new(execution), uploads: BTreeMap::new() };
                 if idle {
-                    self.say(&stamp, FromWorker::Deployed);
+                    self.say(&stamp, FromWorker::Deployed { restored: RestoreReport::default() });
                 }
             }
             Err(failure) => {
@@ -303,7 +308,7 @@ impl Host {
         match event {
             SlotEvent::Opened => {
                 if execution.slot_opened() {
-                    self.say(&stamp, FromWorker::Deployed);
+                    self.say(&stamp, FromWorker::Deployed { restored: RestoreReport::default() });
                 }
             }
             SlotEvent::Prepared { id, subtask, transform, handles } => {

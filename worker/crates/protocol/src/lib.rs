@@ -10,6 +10,7 @@ mod graph;
 mod ids;
 pub mod key_group;
 mod message;
+mod registration;
 pub mod units;
 
 pub use config::{
@@ -23,6 +24,7 @@ pub use ids::{
 };
 pub use key_group::{KeyGroup, KeyGroupRange};
 pub use message::{
-    Blob, BlockRef, CheckpointKind, FromWorker, ManifestRef, ObjectRef, PhaseTimes, SinkHandles, SubtaskAck,
-    SubtaskProgress, TableState, ToWorker, TransformState,
+    Blob, BlockRef, CheckpointKind, FromWorker, ManifestRef, ObjectRef, PhaseTimes, RestoreReport,
+    SinkHandles, SubtaskAck, SubtaskProgress, TableState, ToWorker, TransformState,
 };
+pub use registration::{CONTROL_VERSIONS, Registration, RunningExecution};

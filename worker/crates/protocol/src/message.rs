@@ -131,13 +131,23 @@ pub enum CheckpointKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case", rename_all_fields = "camelCase")]
 pub enum ToWorker {
-    /// Start subtasks, in this slot each. The worker plans the job from its configuration; the
-    /// graph must come out with the digest given.
+    /// Start subtasks, in this slot each. The worker plans the job from its configuration and this
+    /// parallelism.
     Deploy {
+        /// Subtasks per vertex.
+        parallelism: u32,
         /// Where each subtask of the whole job runs: worker and slot.
         placement: Vec<(SubtaskId, crate::WorkerId, u32)>,
+        /// Where each worker of the placement is reached for the exchange of rows. Empty if all is in one process.
+        peers: Vec<(crate::WorkerId, String)>,
         /// What to restore, if anything.
         restore: Option<ManifestRef>,
+    },
+    /// A new coordinator takes over what runs: the subtasks go on under the stamp of this message. Answered by
+    /// [`FromWorker::Adopted`], or by [`FromWorker::Failed`] if that deployment does not run here.
+    Adopt {
+        /// The deployment that is meant, as in [`RunningExecution::deployed`](crate::RunningExecution::deployed).
+        deployed: crate::Stamp,
     },
     /// Begin a checkpoint: sources insert the barrier at once.
     Trigger {
@@ -196,6 +206,20 @@ pub struct SubtaskProgress {
     pub state_bytes: u64,
     /// Bytes of state that changed since the last completed checkpoint (an estimate).
     pub dirty_bytes: u64,
+    /// When the first rows went out, worker's clock, microseconds since the Unix epoch; 0 before that.
+    pub first_out_us: u64,
+}
+
+/// What a worker read before its subtasks came up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RestoreReport {
+    /// Bytes of state taken from copies on this machine.
+    pub local_bytes: u64,
+    /// Bytes of state read from the store.
+    pub stored_bytes: u64,
+    /// How long reading took, microseconds.
+    pub read_us: u64,
 }
 
 /// Worker to coordinator.
@@ -204,7 +228,12 @@ pub struct SubtaskProgress {
 pub enum FromWorker {
     /// All subtasks of the deployment that run here are up and restored; sources wait for
     /// the first commit round to be over ([`ToWorker::Commit`]) before they read.
-    Deployed,
+    Deployed {
+        /// What it took to read the state.
+        restored: RestoreReport,
+    },
+    /// The subtasks here go on under the new coordinator.
+    Adopted,
     /// A source subtask has read all its splits to their ends.
     Exhausted {
         /// Which.

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use serde::{Deserialize, Serialize};
 use weir_checkpoint::Manifest;
 use weir_protocol::{
-    Attempt, CheckpointId, Execution, FromWorker, ObjectRef, PhaseTimes, SinkHandles, Stamp, SubtaskAck,
-    SubtaskId, ToWorker, TransformId, TransformState, VertexId, WorkerId,
+    Attempt, CheckpointId, Execution, FromWorker, ObjectRef, PhaseTimes, RestoreReport, SinkHandles, Stamp,
+    SubtaskAck, SubtaskId, ToWorker, TransformId, TransformState, VertexId, WorkerId,
 };
 
 use crate::ghost::{read, write};
@@ -135,7 +135,7 @@ impl Worker {
                 };
                 self.stamp = Some(stamp);
                 self.restore(restore.and_then(|at| manifest(&at.key)), splits);
-                self.say(FromWorker::Deployed);
+                self.say(FromWorker::Deployed { restored: RestoreReport::default() });
             }
             ToWorker::Commit { id, sinks } if current => {
                 let handles =

@@ -20,7 +20,8 @@ impl Step<'_> {
 
     /// Starts the next execution, if there are slots for it.
     pub(crate) fn deploy(&mut self) {
-        let offered = self.state.workers.iter().map(|(id, worker)| (*id, worker.slots)).collect();
+        let offered =
+            self.state.workers.iter().map(|(id, worker)| (*id, worker.registration.slots)).collect();
         let Some(placement) = place(&self.state.options.graph, &offered) else {
             return;
         };
@@ -29,8 +30,14 @@ impl Step<'_> {
         self.state.deployment = Deployment { placement, ..Deployment::default() };
         let missing = self.state.deployment.workers();
         let restore = self.state.point.as_ref().map(|point| point.manifest.clone());
+        let peers: Vec<_> = missing
+            .iter()
+            .filter_map(|id| Some((*id, self.state.workers.get(id)?.registration.data_address.clone()?)))
+            .collect();
+        let parallelism = self.state.options.config.parallelism;
         for worker in &missing {
-            self.send(*worker, Message::deploy(list.clone(), restore.clone()));
+            let message = Message::deploy(parallelism, list.clone(), peers.clone(), restore.clone());
+            self.send(*worker, message);
         }
         self.state.phase = Phase::Deploying { missing };
     }

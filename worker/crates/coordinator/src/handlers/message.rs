@@ -19,7 +19,9 @@ impl Step<'_> {
             return;
         }
         match message {
-            FromWorker::Deployed => self.deployed(worker),
+            FromWorker::Deployed { .. } => self.deployed(worker),
+            // Nothing is adopted yet.
+            FromWorker::Adopted => {}
             FromWorker::Exhausted { subtask } => self.exhausted(worker, subtask),
             FromWorker::Ack { id, ack } => self.ack(worker, id, *ack),
             FromWorker::Decline { id, subtask, failure } => self.decline(worker, id, subtask, failure),

@@ -97,7 +97,7 @@ fn detail(state: &State) -> Option<String> {
         Phase::Claiming => Some("claiming the journal".to_owned()),
         Phase::Loading => state.point.as_ref().map(|p| format!("reading checkpoint {}", p.id)),
         Phase::Waiting => {
-            let there: u32 = state.workers.values().map(|worker| worker.slots).sum();
+            let there: u32 = state.workers.values().map(|worker| worker.registration.slots).sum();
             Some(format!("waiting for slots: {there} of {} are there", state.options.slots_needed()))
         }
         Phase::Deploying { missing } => {
@@ -122,8 +122,13 @@ fn workers(state: &State) -> Vec<WorkerStatus> {
         places.map(|(_, slot)| slot + 1).max().unwrap_or(0)
     };
     let all = state.workers.iter();
-    all.map(|(id, w)| WorkerStatus { id: *id, name: w.name.clone(), slots: w.slots, used: used(*id) })
-        .collect()
+    all.map(|(id, w)| WorkerStatus {
+        id: *id,
+        name: w.registration.name.clone(),
+        slots: w.registration.slots,
+        used: used(*id),
+    })
+    .collect()
 }
 
 fn vertex(state: &State, v: &Vertex) -> VertexStatus {

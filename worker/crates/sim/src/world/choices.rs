@@ -1,6 +1,7 @@
 //! What can happen next, and what follows of it.
 
 use weir_checkpoint::journal::Request;
+use weir_coordinator::testing::registration;
 use weir_coordinator::{Event, Exit, State, StopRequest};
 use weir_protocol::{Failure, FailureKind, FromWorker, WorkerId};
 
@@ -186,7 +187,13 @@ impl World {
         });
         let p = self.processes.len() - 1;
         for id in ids {
-            self.tell(p, Event::WorkerRegistered { worker: WorkerId(id), slots: 1, name: format!("w{id}") });
+            self.tell(
+                p,
+                Event::WorkerRegistered {
+                    worker: WorkerId(id),
+                    registration: Box::new(registration(1, &format!("w{id}"))),
+                },
+            );
         }
     }
 
@@ -204,7 +211,13 @@ impl World {
         let id = WorkerId(process.worker_ids().last().map_or(0, |last| last.0) + 1);
         process.workers[w] = Worker::new(id, w as u32, process.workers.len());
         process.repeats.retain(|(worker, ..)| *worker != old);
-        self.tell(p, Event::WorkerRegistered { worker: id, slots: 1, name: format!("w{}", id.0) });
+        self.tell(
+            p,
+            Event::WorkerRegistered {
+                worker: id,
+                registration: Box::new(registration(1, &format!("w{}", id.0))),
+            },
+        );
     }
 
     /// Lets happen at once what is of no interest by itself, where fewer orders are wanted.
