@@ -4,17 +4,22 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use weir_coordinator::{LinkEvent, WorkerLink};
-use weir_protocol::{FromWorker, Registration, Stamp, ToWorker, WorkerId};
+use weir_dataflow::{WorkerInput, WorkerOutput};
+use weir_protocol::{Registration, Stamp, ToWorker, WorkerId};
 
 /// Messages that may wait for the coordinator: it answers each at once.
 const WAITING: usize = 1024;
 
-struct InProcess(mpsc::UnboundedSender<(Stamp, ToWorker)>);
+struct InProcess(mpsc::UnboundedSender<WorkerInput>);
 
 impl WorkerLink for InProcess {
     fn send(&self, _worker: WorkerId, stamp: Stamp, message: ToWorker) {
         // A worker that is gone has told why.
-        let _ = self.0.send((stamp, message));
+        let _ = self.0.send(WorkerInput::Message(stamp, message));
+    }
+
+    fn release(&self, _worker: WorkerId) {
+        let _ = self.0.send(WorkerInput::Release);
     }
 }
 
@@ -22,8 +27,8 @@ impl WorkerLink for InProcess {
 pub(super) type Ends = (
     Arc<dyn WorkerLink>,
     mpsc::Receiver<LinkEvent>,
-    mpsc::UnboundedReceiver<(Stamp, ToWorker)>,
-    mpsc::UnboundedSender<(Stamp, FromWorker)>,
+    mpsc::UnboundedReceiver<WorkerInput>,
+    mpsc::UnboundedSender<WorkerOutput>,
 );
 
 /// Joins the coordinator to worker 1 with this many slots.
@@ -32,6 +37,8 @@ pub(super) fn in_process(slots: u32) -> Ends {
     let (worker_output, mut from_worker) = mpsc::unbounded_channel();
     let (events, received) = mpsc::channel(WAITING);
     let worker = WorkerId(1);
+    // It is connected from its first moment to its last.
+    let _ = to_worker.send(WorkerInput::Connected { worker });
     tokio::spawn(async move {
         let name = format!("this process ({})", std::process::id());
         let registration = Registration {
@@ -46,8 +53,12 @@ pub(super) fn in_process(slots: u32) -> Ends {
         {
             return;
         }
-        while let Some((stamp, message)) = from_worker.recv().await {
-            if events.send(LinkEvent::Message { worker, stamp, message }).await.is_err() {
+        while let Some(said) = from_worker.recv().await {
+            let event = match said {
+                WorkerOutput::Message(stamp, message) => LinkEvent::Message { worker, stamp, message },
+                WorkerOutput::Draining => LinkEvent::Draining { worker },
+            };
+            if events.send(event).await.is_err() {
                 return;
             }
         }

@@ -5,6 +5,7 @@
 //! checkpoints or state.
 
 mod link;
+mod planner;
 mod progress;
 mod signals;
 
@@ -13,11 +14,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use weir_checkpoint::{Start, Store, StoreError, layout, probe::ProbeError};
 use weir_coordinator::{Coordinator, Exit, Options, Shell, Workers};
 use weir_dataflow::{Job, WorkerOptions, run_worker};
-use weir_protocol::{JobConfig, WorkerId};
+use weir_protocol::JobConfig;
 use weir_runtime::{Clock, Random, SystemClock, SystemRandom};
 
 pub use progress::ProgressMode;
@@ -113,15 +114,18 @@ async fn run_attempt(config: &JobConfig, job: Job, options: &RunOptions) -> Resu
     let (link, events, worker_input, worker_output) = link::in_process(slots(&job));
     let worker = run_worker(
         WorkerOptions {
-            worker: WorkerId(1),
-            job: Arc::new(job.clone()),
+            plan: planner::planner(config, Arc::new(job.clone())),
             config: Arc::new(config.clone()),
             store: store.clone(),
             clock: clock.clone(),
             random: random.clone(),
+            scratch: None,
+            coordinator_timeout: Duration::MAX,
         },
         worker_input,
         worker_output,
+        // Its coordinator lives as long as it does: nobody else will take anything over.
+        watch::channel(None).0,
     );
     let worker = tokio::spawn(worker);
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, PoisonError, mpsc as std_mpsc};
 use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -13,7 +14,7 @@ use weir_checkpoint::Payload;
 use weir_checkpoint::segment::{BlockContent, BlockOwner, SegmentWriter};
 use weir_protocol::{
     Attempt, Blob, BlockRef, CheckpointId, Failure, FailureKind, FromWorker, KeyGroupRange, ObjectRef,
-    SinkHandles, Stamp, SubtaskId, SubtaskProgress, TransformId,
+    RunningExecution, SinkHandles, Stamp, SubtaskId, SubtaskProgress, TransformId,
 };
 
 use crate::deploy::{Deployment, Published};
@@ -26,13 +27,21 @@ use crate::{Barrier, IoFuture};
 /// Values of operator state up to this size travel in the acknowledgement.
 const INLINE_BYTES: usize = 4096;
 
+/// How long the slots of an execution may take to end before nobody waits for them any more.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
 pub(crate) struct Execution {
-    pub(crate) stamp: Stamp,
+    /// What a coordinator that comes later is told.
+    running: RunningExecution,
+    /// Something here failed: nobody can take it over.
+    failed: bool,
     slots: Vec<SlotHandle>,
     opened: usize,
     published: Vec<Published>,
     ranges: BTreeMap<SubtaskId, KeyGroupRange>,
     ledger: Ledger,
+    /// The newest checkpoint that a coordinator triggered here.
+    triggered: CheckpointId,
     /// What sinks prepared for checkpoints that have not completed. A checkpoint that is given up leaves
     /// its share to the next: those rows are behind its cut too.
     prepared: BTreeMap<(SubtaskId, CheckpointId), Prepared>,
@@ -54,15 +63,23 @@ pub(crate) struct Upload {
 }
 
 impl Execution {
-    /// Starts slots and encoder.
-    pub(crate) fn start(deployment: Deployment) -> Result<Self, Failure> {
+    /// Starts slots and encoder of a deployment at a parallelism of the job.
+    pub(crate) fn start(deployment: Deployment, parallelism: u32) -> Result<Self, Failure> {
         let (worker, slot_events) = mpsc::unbounded_channel();
         let (encoder, encoder_input) = std_mpsc::channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let events = Events { worker, encoder, waiting: waiting.clone() };
-        let stamp = deployment.stamp.clone();
         let clock = deployment.clock.clone();
-        let ledger = Ledger::new(deployment.restored.inherited());
+        let ledger = Ledger::new(deployment.restored.checkpoint(), deployment.restored.inherited());
+        let running = RunningExecution {
+            stamp: deployment.stamp.clone(),
+            deployed: deployment.stamp.clone(),
+            parallelism,
+            placed: deployment.placed.clone(),
+            exhausted: Vec::new(),
+            completed: None,
+            acknowledged: None,
+        };
         let ranges = ranges(&deployment);
         let subtasks = deployment.placed.len();
         let (slots, published) = deployment.slots(&events)?;
@@ -78,19 +95,70 @@ impl Execution {
                 SlotHandle::start(number, waker, clock.clone(), events.clone(), build)
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let prepared = BTreeMap::new();
         Ok(Self {
-            stamp,
+            running,
+            failed: false,
             slots,
             opened: 0,
             published,
             ranges,
             ledger,
-            prepared,
+            triggered: CheckpointId::default(),
+            prepared: BTreeMap::new(),
             slot_events,
             encoded,
             admitted: false,
         })
+    }
+
+    /// The newest authority that was accepted for it.
+    pub(crate) fn stamp(&self) -> &Stamp {
+        &self.running.stamp
+    }
+
+    /// What a coordinator needs to take it over; `None` if it is not up, or broken.
+    pub(crate) fn running(&self) -> Option<RunningExecution> {
+        let up = !self.failed && self.opened == self.slots.len();
+        up.then(|| RunningExecution {
+            completed: self.ledger.completed(),
+            acknowledged: self.ledger.acknowledged(),
+            ..self.running.clone()
+        })
+    }
+
+    /// Whether a new coordinator may take over what was deployed under this stamp.
+    pub(crate) fn is(&self, deployed: &Stamp) -> bool {
+        self.running.deployed == *deployed && self.running().is_some()
+    }
+
+    /// A new coordinator takes over. The checkpoint under way is given up unless it is acknowledged in full:
+    /// that one may be durable, which the new coordinator knows. Gives the one that was given up.
+    pub(crate) fn adopt(&mut self, stamp: Stamp) -> Option<CheckpointId> {
+        self.running.stamp = stamp;
+        // Not even its number may be used again: barriers of it may still be on their way.
+        self.triggered = self.triggered.max(self.ledger.newest());
+        let given_up = self.ledger.in_flight().filter(|_| self.ledger.acknowledged().is_none());
+        if let Some(id) = given_up {
+            self.abort(id);
+        }
+        given_up
+    }
+
+    /// Something here failed; it is not to be taken over.
+    pub(crate) fn fail(&mut self) {
+        self.failed = true;
+    }
+
+    /// A source subtask came to its end.
+    pub(crate) fn exhausted(&mut self, subtask: SubtaskId) {
+        if !self.running.exhausted.contains(&subtask) {
+            self.running.exhausted.push(subtask);
+        }
+    }
+
+    /// The subtasks here.
+    pub(crate) fn subtasks(&self) -> Vec<SubtaskId> {
+        self.running.placed.iter().map(|(id, _)| *id).collect()
     }
 
     /// Whether no subtask runs here.
@@ -111,15 +179,32 @@ impl Execution {
         }
     }
 
-    pub(crate) fn trigger(&mut self, barrier: Barrier) {
-        if let Some(completed) = barrier.completed {
-            self.prepared.retain(|(_, prepared), _| *prepared > completed);
+    /// The coordinator begins a checkpoint.
+    ///
+    /// # Errors
+    /// A number that was used before: barriers of that other checkpoint may still be on their way.
+    pub(crate) fn trigger(&mut self, barrier: Barrier) -> Result<(), Failure> {
+        if barrier.id <= self.triggered {
+            let text = format!("checkpoint {} was begun here before, by another coordinator", barrier.id);
+            return Err(Failure::new(FailureKind::Worker, text));
         }
-        self.ledger.begin(barrier.id, barrier.completed);
-        self.tell(Command::Trigger(barrier));
+        self.triggered = barrier.id;
+        if self.begin(barrier.id, barrier.completed) {
+            self.tell(Command::Trigger(barrier));
+        }
+        Ok(())
     }
 
-    pub(crate) fn abort(&self, id: CheckpointId) {
+    /// Word of a checkpoint came, by the coordinator or by a barrier. Whether it is the one under way.
+    pub(crate) fn begin(&mut self, id: CheckpointId, completed: Option<CheckpointId>) -> bool {
+        if let Some(completed) = completed {
+            self.prepared.retain(|(_, prepared), _| *prepared > completed);
+        }
+        self.ledger.begin(id, completed)
+    }
+
+    pub(crate) fn abort(&mut self, id: CheckpointId) {
+        self.ledger.abort(id);
         self.tell(Command::Abort(id));
     }
 
@@ -178,35 +263,42 @@ impl Execution {
             parts.push((swept, Written { tables, lists }, prepared));
         }
         let payload = (!writer.is_empty()).then(|| writer.finish());
-        Upload { attempt: self.stamp.attempt, id: encoded.id, payload, parts }
+        Upload { attempt: self.running.stamp.attempt, id: encoded.id, payload, parts }
     }
 
     fn range(&self, subtask: SubtaskId) -> KeyGroupRange {
         self.ranges.get(&subtask).copied().unwrap_or(KeyGroupRange { start: 0, end: 0 })
     }
 
-    /// Makes the acknowledgements of an upload that is done.
+    /// Makes the acknowledgements of an upload that is done; none if it was given up meanwhile.
     pub(crate) fn acknowledge(&mut self, done: Uploaded) -> Vec<FromWorker> {
-        if !self.ledger.is_current(done.id) {
-            // It was given up meanwhile, and another one began.
+        if self.ledger.in_flight() != Some(done.id) {
             return Vec::new();
         }
         let object = done.object.as_ref();
-        done.parts
-            .into_iter()
-            .map(|(swept, written, sinks)| {
-                let range = self.range(swept.subtask);
-                let ack = self.ledger.acknowledge(&swept, written, object, range, sinks);
-                FromWorker::Ack { id: done.id, ack: Box::new(ack) }
-            })
-            .collect()
+        let mut acks = Vec::with_capacity(done.parts.len());
+        for (swept, written, sinks) in done.parts {
+            let range = self.range(swept.subtask);
+            let ack = self.ledger.acknowledge(&swept, written, object, range, sinks);
+            acks.push(FromWorker::Ack { id: done.id, ack: Box::new(ack) });
+        }
+        self.ledger.all_acknowledged();
+        acks
     }
 
-    /// Ends all slots, waits for them, and gives the last numbers of the subtasks.
-    pub(crate) fn stop(mut self) -> (Stamp, Vec<(SubtaskId, SubtaskProgress)>) {
+    /// Ends all slots. What is given waits until they have, and then has the last numbers of the subtasks.
+    pub(crate) fn stop(mut self) -> impl Future<Output = Vec<(SubtaskId, SubtaskProgress)>> + Send + 'static {
         self.tell(Command::Stop);
-        self.slots.iter_mut().for_each(SlotHandle::join);
-        (self.stamp.clone(), self.progress())
+        let (mut slots, deployed) = (std::mem::take(&mut self.slots), self.running.deployed.clone());
+        async move {
+            // Slots end within one step; a panic while joining has nothing left to tell.
+            let joined = tokio::task::spawn_blocking(move || slots.iter_mut().for_each(SlotHandle::join));
+            if tokio::time::timeout(STOP_PATIENCE, joined).await.is_err() {
+                // It reaches nobody any more: what it sends is of an older authority.
+                tracing::warn!(%deployed, "a slot has not ended after {STOP_PATIENCE:?}; it is left to itself");
+            }
+            self.progress()
+        }
     }
 }
 

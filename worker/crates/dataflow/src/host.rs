@@ -1,87 +1,116 @@
 //! A worker: takes messages of the coordinator, runs one execution at a time in its slots, and
 //! answers. It owns uploads, commits and restores; it decides nothing about checkpoints.
+//!
+//! An execution outlives its coordinator: it goes on without one for a while, and another one can take it
+//! over. What is said to nobody is dropped; what matters of it is in [`RunningExecution`].
+
+mod options;
+mod plans;
+mod stopping;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use weir_checkpoint::Store;
+use tokio::time::Instant;
 use weir_protocol::{
-    CheckpointId, Failure, FailureKind, FromWorker, JobConfig, ManifestRef, RestoreReport, SinkHandles,
-    Stamp, SubtaskId, ToWorker, TransformId, WorkerId,
+    CheckpointId, Failure, FailureKind, FromWorker, ManifestRef, RestoreReport, RunningExecution,
+    SinkHandles, Stamp, SubtaskId, SubtaskProgress, ToWorker, TransformId, WorkerId,
 };
-use weir_runtime::{Clock, Random};
 
 use crate::commit::Committers;
 use crate::deploy::{Deployment, queue_bytes};
+use crate::encoder::Encoded;
 use crate::execution::{Execution, Upload, Uploaded};
 use crate::graph::Job;
 use crate::restore::Restored;
 use crate::slot::SlotEvent;
 use crate::{Barrier, Troubles, upload};
 
+pub use options::{PlanJob, Scratch, WorkerEnd, WorkerInput, WorkerOptions, WorkerOutput};
+use plans::Plans;
+use stopping::Stopping;
+
 /// How often the numbers of subtasks are told to the coordinator.
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 
-/// What a worker is made of.
-#[derive(Clone)]
-pub struct WorkerOptions {
-    /// Its number, given by the link.
-    pub worker: WorkerId,
-    /// The planned job.
-    pub job: Arc<Job>,
-    /// The job's configuration.
-    pub config: Arc<JobConfig>,
-    /// The job's folder in the store.
-    pub store: Arc<dyn Store>,
-    /// Time.
-    pub clock: Arc<dyn Clock>,
-    /// Names of objects.
-    pub random: Arc<dyn Random>,
-}
-
-/// Runs a worker until the coordinator's end of `input` is dropped.
+/// Runs a worker until it is released, or nobody is there any more. `running` always shows what a coordinator
+/// that comes later could take over.
 pub async fn run_worker(
     options: WorkerOptions,
-    mut input: mpsc::UnboundedReceiver<(Stamp, ToWorker)>,
-    output: mpsc::UnboundedSender<(Stamp, FromWorker)>,
-) {
+    mut input: mpsc::UnboundedReceiver<WorkerInput>,
+    output: mpsc::UnboundedSender<WorkerOutput>,
+    running: watch::Sender<Option<RunningExecution>>,
+) -> WorkerEnd {
     let (done, mut finished) = mpsc::unbounded_channel();
-    let troubles = Troubles::default();
-    let io = tokio::runtime::Handle::current();
-    let committers = Arc::new(Committers::new(&options.job, &io, troubles.clone()));
-    let mut host =
-        Host { options, output, done, committers, io, troubles, current: Current::Idle, newest: None };
+    let mut host = Host {
+        plans: Plans::new(options.plan.clone()),
+        io: tokio::runtime::Handle::current(),
+        options,
+        output,
+        done,
+        committers: None,
+        troubles: Troubles::default(),
+        current: Current::Idle,
+        stopping: Stopping::default(),
+        newest: None,
+        connected: None,
+        alone_until: None,
+        draining: false,
+    };
     let mut tick = tokio::time::interval(PROGRESS_EVERY);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
+    let end = loop {
         tokio::select! {
-            message = input.recv() => match message {
-                Some((stamp, message)) => host.message(stamp, message).await,
-                None => break,
+            told = input.recv() => match told {
+                Some(WorkerInput::Release) => break WorkerEnd::Released,
+                Some(told) => host.told(told),
+                None => break WorkerEnd::Closed,
             },
             Some(done) = finished.recv() => host.done(done),
             event = next_event(&mut host.current) => host.event(event),
+            () = reached(host.alone_until) => break WorkerEnd::CoordinatorGone,
             _ = tick.tick() => host.tell_progress(),
         }
+        host.show(&running);
+    };
+    host.stop_current();
+    host.show(&running);
+    host.stopping.over().await;
+    // The last numbers are the ones that people compare.
+    while let Ok(done) = finished.try_recv() {
+        host.done(done);
     }
-    host.stop_current().await;
+    end
 }
 
-/// What background work came to. The stamp says for which execution.
+/// Waits for a moment; for ever if there is none.
+async fn reached(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What background work came to. The stamp says for which authority.
 enum Done {
-    Restored(Stamp, Result<Restored, Failure>),
+    Restored(Stamp, Result<(Arc<Job>, Restored), Failure>),
     Uploaded(Stamp, Result<Uploaded, (CheckpointId, Vec<SubtaskId>, Failure)>),
     Committed(Stamp, CheckpointId, Result<(), Failure>),
+    /// The slots of an execution have ended, with these numbers.
+    Ended(Stamp, Vec<(SubtaskId, SubtaskProgress)>),
+    /// Nothing runs here any more, as a cancel asked.
+    Stopped(Stamp),
 }
 
 enum Current {
     Idle,
-    /// State is being read; the subtasks that will run here.
+    /// The job is planned and state is being read; the subtasks that will run here.
     Restoring {
         stamp: Stamp,
+        parallelism: u32,
         placed: Vec<(SubtaskId, u32)>,
         task: JoinHandle<()>,
     },
@@ -93,7 +122,7 @@ enum Current {
 
 enum Happened {
     Slot(SlotEvent),
-    Encoded(Result<crate::encoder::Encoded, (CheckpointId, Failure)>),
+    Encoded(Result<Encoded, (CheckpointId, Failure)>),
 }
 
 /// Waits for the running execution; for ever if there is none.
@@ -110,20 +139,66 @@ async fn next_event(current: &mut Current) -> Happened {
 
 struct Host {
     options: WorkerOptions,
-    output: mpsc::UnboundedSender<(Stamp, FromWorker)>,
+    plans: Arc<Plans>,
+    output: mpsc::UnboundedSender<WorkerOutput>,
     done: mpsc::UnboundedSender<Done>,
-    committers: Arc<Committers>,
+    /// Of the job that was deployed last.
+    committers: Option<Arc<Committers>>,
     io: tokio::runtime::Handle,
     troubles: Troubles,
     current: Current,
+    stopping: Stopping,
     /// The newest authority heard of; anything older is refused.
     newest: Option<Stamp>,
+    /// The number that the connected coordinator knows this worker by.
+    connected: Option<WorkerId>,
+    /// When to give up waiting for a coordinator.
+    alone_until: Option<Instant>,
+    draining: bool,
 }
 
 impl Host {
+    /// Says something to the coordinator, if there is one.
     fn say(&self, stamp: &Stamp, message: FromWorker) {
-        // If the coordinator is gone, `run_worker` ends by its input.
-        let _ = self.output.send((stamp.clone(), message));
+        if self.connected.is_some() {
+            // If the link is gone, `run_worker` ends by its input.
+            let _ = self.output.send(WorkerOutput::Message(stamp.clone(), message));
+        }
+    }
+
+    /// Shows what could be taken over.
+    fn show(&self, running: &watch::Sender<Option<RunningExecution>>) {
+        let now = match &self.current {
+            Current::Running { execution, .. } => execution.running(),
+            Current::Idle | Current::Restoring { .. } => None,
+        };
+        running.send_if_modified(|before| {
+            let changed = *before != now;
+            *before = now;
+            changed
+        });
+    }
+
+    fn told(&mut self, told: WorkerInput) {
+        match told {
+            WorkerInput::Connected { worker } => {
+                self.connected = Some(worker);
+                self.alone_until = None;
+            }
+            WorkerInput::Disconnected => {
+                self.connected = None;
+                let alone_until = Instant::now().checked_add(self.options.coordinator_timeout);
+                self.alone_until = self.alone_until.or(alone_until);
+            }
+            WorkerInput::Drain => {
+                if !std::mem::replace(&mut self.draining, true) {
+                    let _ = self.output.send(WorkerOutput::Draining);
+                }
+            }
+            WorkerInput::Message(stamp, message) => self.message(stamp, message),
+            // It ends the loop.
+            WorkerInput::Release => {}
+        }
     }
 
     /// Whether a message is of the newest authority.
@@ -139,25 +214,19 @@ impl Host {
         true
     }
 
-    async fn message(&mut self, stamp: Stamp, message: ToWorker) {
+    fn message(&mut self, stamp: Stamp, message: ToWorker) {
         if !self.admits(&stamp) {
             tracing::debug!(%stamp, "refused a message of an older authority");
             return;
         }
         match message {
-            ToWorker::Deploy { placement, restore, .. } => {
-                self.stop_current().await;
-                self.deploy(stamp, placement, restore);
+            ToWorker::Deploy { parallelism, placement, restore, .. } => {
+                self.stop_current();
+                self.deploy(stamp, parallelism, placement, restore);
             }
-            ToWorker::Adopt { deployed } => {
-                let message = format!("deployment {deployed} does not run here");
-                let failure = Failure::new(FailureKind::Worker, message);
-                self.say(&stamp, FromWorker::Failed { subtask: None, failure });
-            }
+            ToWorker::Adopt { deployed } => self.adopt(stamp, &deployed),
             ToWorker::Trigger { id, kind, mode, completed, at_us } => {
-                if let Some((execution, _)) = self.running(&stamp) {
-                    execution.trigger(Barrier { id, kind, mode, completed, triggered_us: at_us });
-                }
+                self.trigger(&stamp, Barrier { id, kind, mode, completed, triggered_us: at_us });
             }
             ToWorker::Abort { id } => {
                 if let Some((execution, uploads)) = self.running(&stamp) {
@@ -170,8 +239,12 @@ impl Host {
             }
             ToWorker::Commit { id, sinks } => self.commit(stamp, id, sinks),
             ToWorker::Cancel => {
-                self.stop_current().await;
-                self.say(&stamp, FromWorker::Stopped);
+                self.stop_current();
+                let (stopping, done) = (self.stopping.clone(), self.done.clone());
+                self.io.spawn(async move {
+                    stopping.over().await;
+                    let _ = done.send(Done::Stopped(stamp));
+                });
             }
         }
     }
@@ -181,7 +254,7 @@ impl Host {
         stamp: &Stamp,
     ) -> Option<(&mut Execution, &mut BTreeMap<CheckpointId, JoinHandle<()>>)> {
         match &mut self.current {
-            Current::Running { execution, uploads } if execution.stamp == *stamp => {
+            Current::Running { execution, uploads } if execution.stamp() == stamp => {
                 Some((execution, uploads))
             }
             _ => None,
@@ -191,34 +264,74 @@ impl Host {
     fn deploy(
         &mut self,
         stamp: Stamp,
+        parallelism: u32,
         placement: Vec<(SubtaskId, WorkerId, u32)>,
         restore: Option<ManifestRef>,
     ) {
-        let me = self.options.worker;
+        let mine = |worker: WorkerId| self.connected == Some(worker);
         let placed: Vec<_> =
-            placement.iter().filter(|(_, w, _)| *w == me).map(|(s, _, slot)| (*s, *slot)).collect();
+            placement.iter().filter(|(_, w, _)| mine(*w)).map(|(s, _, slot)| (*s, *slot)).collect();
         let mine: Vec<SubtaskId> = placed.iter().map(|(s, _)| *s).collect();
         let (options, done, troubles) = (self.options.clone(), self.done.clone(), self.troubles.clone());
-        let told = stamp.clone();
+        let (plans, stopping, told) = (self.plans.clone(), self.stopping.clone(), stamp.clone());
         let task = self.io.spawn(async move {
-            let restored = match restore {
-                Some(manifest) => upload::restore(&options, &manifest, &mine, &troubles).await,
-                None => Ok(Restored::fresh()),
+            let restored = async {
+                let job = plans.job(parallelism).await?;
+                let restored = match restore {
+                    Some(manifest) => {
+                        upload::restore(&options, &job.graph, &manifest, &mine, &troubles).await?
+                    }
+                    None => Restored::fresh(),
+                };
+                Ok((job, restored))
             };
+            let restored = restored.await;
+            // State is read while the slots of the execution before end, but no subtask runs beside them.
+            stopping.over().await;
             let _ = done.send(Done::Restored(told, restored));
         });
-        self.current = Current::Restoring { stamp, placed, task };
+        self.current = Current::Restoring { stamp, parallelism, placed, task };
+    }
+
+    fn adopt(&mut self, stamp: Stamp, deployed: &Stamp) {
+        match &mut self.current {
+            Current::Running { execution, uploads } if execution.is(deployed) => {
+                if let Some(upload) = execution.adopt(stamp.clone()).and_then(|id| uploads.remove(&id)) {
+                    upload.abort();
+                }
+                self.say(&stamp, FromWorker::Adopted);
+            }
+            _ => {
+                let failure = format!("deployment {deployed} does not run here, or has failed");
+                let failure = Failure::new(FailureKind::Worker, failure);
+                self.say(&stamp, FromWorker::Failed { subtask: None, failure });
+            }
+        }
+    }
+
+    fn trigger(&mut self, stamp: &Stamp, barrier: Barrier) {
+        let Some((execution, _)) = self.running(stamp) else { return };
+        if let Err(failure) = execution.trigger(barrier) {
+            for subtask in execution.subtasks() {
+                let failure = failure.clone();
+                self.say(stamp, FromWorker::Decline { id: barrier.id, subtask, failure });
+            }
+        }
     }
 
     fn commit(&mut self, stamp: Stamp, id: CheckpointId, sinks: Vec<(SubtaskId, SinkHandles)>) {
         if let Some((execution, _)) = self.running(&stamp) {
             execution.complete(id);
         }
-        let (committers, done) = (self.committers.clone(), self.done.clone());
+        let Some(committers) = self.committers.clone() else {
+            let failure = Failure::new(FailureKind::Worker, "no job was deployed here that could commit");
+            return self.say(&stamp, FromWorker::CommitFailed { id, failure });
+        };
         let mut handles: BTreeMap<TransformId, Vec<SinkHandles>> = BTreeMap::new();
         for (_, sink) in sinks {
             handles.entry(sink.transform).or_default().push(sink);
         }
+        let done = self.done.clone();
         // An owned task: a commit that began is never dropped half-way by what happens here.
         self.io.spawn(async move {
             let result = committers.commit(handles).await;
@@ -239,26 +352,35 @@ impl Host {
             Done::Committed(stamp, id, Err(failure)) => {
                 self.say(&stamp, FromWorker::CommitFailed { id, failure })
             }
+            Done::Ended(stamp, subtasks) => {
+                self.say(&stamp, FromWorker::Progress { subtasks, troubles: self.troubles.list() });
+            }
+            Done::Stopped(stamp) => self.say(&stamp, FromWorker::Stopped),
         }
     }
 
-    fn restored(&mut self, stamp: Stamp, restored: Result<Restored, Failure>) {
-        let placed = match &mut self.current {
-            Current::Restoring { stamp: now, placed, .. } if *now == stamp => std::mem::take(placed),
+    fn restored(&mut self, stamp: Stamp, restored: Result<(Arc<Job>, Restored), Failure>) {
+        let (parallelism, placed) = match &mut self.current {
+            Current::Restoring { stamp: now, parallelism, placed, .. } if *now == stamp => {
+                (*parallelism, std::mem::take(placed))
+            }
             _ => return,
         };
-        let started = restored.and_then(|restored| {
-            Execution::start(Deployment {
-                job: self.options.job.clone(),
+        let started = restored.and_then(|(job, restored)| {
+            self.committers = Some(Arc::new(Committers::new(&job, &self.io, self.troubles.clone())));
+            let memory_limit = self.options.config.state.memory_limit;
+            let deployment = Deployment {
+                queue_bytes: queue_bytes(&job.graph, memory_limit),
+                job,
                 config: self.options.config.clone(),
                 stamp: stamp.clone(),
                 placed,
                 restored: Arc::new(restored),
-                queue_bytes: queue_bytes(&self.options.job.graph, self.options.config.state.memory_limit),
                 clock: self.options.clock.clone(),
                 io: self.io.clone(),
                 troubles: self.troubles.clone(),
-            })
+            };
+            Execution::start(deployment, parallelism)
         });
         match started {
             Ok(execution) => {
@@ -286,12 +408,7 @@ impl Host {
                 }
                 self.upload(encoded);
             }
-            Happened::Encoded(Err((_, failure))) => {
-                if let Current::Running { execution, .. } = &self.current {
-                    let stamp = execution.stamp.clone();
-                    self.say(&stamp, FromWorker::Failed { subtask: None, failure });
-                }
-            }
+            Happened::Encoded(Err((_, failure))) => self.slot_event(SlotEvent::Failed(None, failure)),
         }
     }
 
@@ -304,7 +421,7 @@ impl Host {
 
     fn slot_event(&mut self, event: SlotEvent) {
         let Current::Running { execution, .. } = &mut self.current else { return };
-        let stamp = execution.stamp.clone();
+        let stamp = execution.stamp().clone();
         match event {
             SlotEvent::Opened => {
                 if execution.slot_opened() {
@@ -314,20 +431,32 @@ impl Host {
             SlotEvent::Prepared { id, subtask, transform, handles } => {
                 execution.prepare(id, subtask, transform, handles);
             }
-            SlotEvent::Exhausted(subtask) => self.say(&stamp, FromWorker::Exhausted { subtask }),
-            SlotEvent::Failed(subtask, failure) => self.say(&stamp, FromWorker::Failed { subtask, failure }),
+            SlotEvent::Exhausted(subtask) => {
+                execution.exhausted(subtask);
+                self.say(&stamp, FromWorker::Exhausted { subtask });
+            }
+            SlotEvent::Failed(subtask, failure) => {
+                execution.fail();
+                self.say(&stamp, FromWorker::Failed { subtask, failure });
+            }
         }
     }
 
-    fn upload(&mut self, encoded: crate::encoder::Encoded) {
+    fn upload(&mut self, encoded: Encoded) {
         let Current::Running { execution, uploads } = &mut self.current else { return };
+        // A barrier may have been faster than the word of the coordinator.
+        let completed = encoded.subtasks.first().and_then(|swept| swept.completed);
+        if !execution.begin(encoded.id, completed) {
+            return;
+        }
         let upload = execution.lay_out(encoded);
         let id = upload.id;
         let task = self.io.spawn(upload_in_background(
             self.options.clone(),
+            self.connected.unwrap_or_default(),
             self.troubles.clone(),
             self.done.clone(),
-            execution.stamp.clone(),
+            execution.stamp().clone(),
             upload,
         ));
         uploads.insert(id, task);
@@ -353,7 +482,7 @@ impl Host {
 
     fn tell_progress(&mut self) {
         let Current::Running { execution, .. } = &self.current else { return };
-        let stamp = execution.stamp.clone();
+        let stamp = execution.stamp().clone();
         let subtasks = execution.progress();
         let state: u64 = subtasks.iter().map(|(_, p)| p.state_bytes).sum();
         let limit = self.options.config.state.memory_limit;
@@ -371,17 +500,18 @@ impl Host {
         }
     }
 
-    /// Ends what runs here and waits until it has.
-    async fn stop_current(&mut self) {
+    /// Begins to end what runs here; `stopping` is over when it has.
+    fn stop_current(&mut self) {
         match std::mem::replace(&mut self.current, Current::Idle) {
             Current::Idle => {}
             Current::Restoring { task, .. } => task.abort(),
             Current::Running { execution, uploads } => {
                 uploads.into_values().for_each(|u| u.abort());
-                // Slots end within one step; a panic while joining has nothing left to tell.
-                if let Ok((stamp, subtasks)) = tokio::task::spawn_blocking(move || execution.stop()).await {
-                    self.say(&stamp, FromWorker::Progress { subtasks, troubles: self.troubles.list() });
-                }
+                let (stamp, done) = (execution.stamp().clone(), self.done.clone());
+                let ended = execution.stop();
+                self.stopping.add(async move {
+                    let _ = done.send(Done::Ended(stamp, ended.await));
+                });
             }
         }
     }
@@ -389,6 +519,7 @@ impl Host {
 
 async fn upload_in_background(
     options: WorkerOptions,
+    worker: WorkerId,
     troubles: Troubles,
     done: mpsc::UnboundedSender<Done>,
     stamp: Stamp,
@@ -396,6 +527,7 @@ async fn upload_in_background(
 ) {
     let id = upload.id;
     let subtasks = upload.parts.iter().map(|(swept, ..)| swept.subtask).collect();
-    let result = upload::upload(&options, upload, &troubles).await.map_err(|failure| (id, subtasks, failure));
+    let result =
+        upload::upload(&options, worker, upload, &troubles).await.map_err(|failure| (id, subtasks, failure));
     let _ = done.send(Done::Uploaded(stamp, result));
 }

@@ -20,6 +20,12 @@ pub(crate) struct Ledger {
     durable: BTreeMap<TableKey, StoredBlocks>,
     pending: BTreeMap<TableKey, StoredBlocks>,
     in_flight: Option<CheckpointId>,
+    /// The newest checkpoint that is known to be durable, or that was restored.
+    completed: Option<CheckpointId>,
+    /// Whether the one in flight is acknowledged in full: it may be durable without anybody here knowing.
+    acknowledged: bool,
+    /// The newest checkpoint that ever began here.
+    newest: CheckpointId,
 }
 
 /// Operator state of one transform: named lists of values.
@@ -34,30 +40,75 @@ pub(crate) struct Written {
 }
 
 impl Ledger {
-    pub(crate) fn new(restored: BTreeMap<TableKey, StoredBlocks>) -> Self {
-        Self { durable: restored, pending: BTreeMap::new(), in_flight: None }
+    /// `restored`: the checkpoint that was restored, if any, and what tables inherit of it.
+    pub(crate) fn new(restored: Option<CheckpointId>, inherited: BTreeMap<TableKey, StoredBlocks>) -> Self {
+        Self { durable: inherited, completed: restored, ..Self::default() }
     }
 
-    /// A new checkpoint begins; `completed` is the newest that did complete.
-    pub(crate) fn begin(&mut self, id: CheckpointId, completed: Option<CheckpointId>) {
+    /// A new checkpoint begins; `completed` is the newest that did complete. Word of it may come more than
+    /// once: from the coordinator, and by a barrier that was faster. False: this one is over already.
+    pub(crate) fn begin(&mut self, id: CheckpointId, completed: Option<CheckpointId>) -> bool {
+        if self.in_flight == Some(id) {
+            return true;
+        }
+        if id <= self.newest {
+            return false;
+        }
         if let Some(completed) = completed {
             self.complete(completed);
         }
-        self.pending.clear();
+        self.give_up();
         self.in_flight = Some(id);
+        self.newest = id;
+        true
     }
 
-    /// Whether this is the checkpoint under way.
-    pub(crate) fn is_current(&self, id: CheckpointId) -> bool {
-        self.in_flight == Some(id)
+    /// The checkpoint under way.
+    pub(crate) fn in_flight(&self) -> Option<CheckpointId> {
+        self.in_flight
+    }
+
+    /// The checkpoint that the next deltas build on.
+    pub(crate) fn completed(&self) -> Option<CheckpointId> {
+        self.completed
+    }
+
+    /// The checkpoint that is acknowledged in full and not known to be durable.
+    pub(crate) fn acknowledged(&self) -> Option<CheckpointId> {
+        self.in_flight.filter(|_| self.acknowledged)
+    }
+
+    /// The newest checkpoint that ever began here.
+    pub(crate) fn newest(&self) -> CheckpointId {
+        self.newest
+    }
+
+    /// All subtasks here have acknowledged the checkpoint under way.
+    pub(crate) fn all_acknowledged(&mut self) {
+        self.acknowledged = true;
     }
 
     /// A checkpoint is durable: deltas build on it from now on.
     pub(crate) fn complete(&mut self, id: CheckpointId) {
         if self.in_flight == Some(id) {
             self.durable.append(&mut self.pending);
-            self.in_flight = None;
+            self.completed = Some(id);
+            self.give_up();
         }
+    }
+
+    /// A checkpoint will not be durable: nothing builds on it.
+    pub(crate) fn abort(&mut self, id: CheckpointId) {
+        if self.in_flight == Some(id) {
+            self.give_up();
+        }
+        self.newest = self.newest.max(id);
+    }
+
+    fn give_up(&mut self) {
+        self.pending.clear();
+        self.in_flight = None;
+        self.acknowledged = false;
     }
 
     /// Makes a subtask's acknowledgement. Block references in `written` point to `object`.
@@ -164,11 +215,12 @@ mod tests {
     }
 
     fn ack(ledger: &mut Ledger, id: u64, completed: Option<u64>, full: bool, blocks: u64) -> Vec<String> {
-        ledger.begin(CheckpointId(id), completed.map(CheckpointId));
+        assert!(ledger.begin(CheckpointId(id), completed.map(CheckpointId)));
         let info = StateTableInfo { name: "t".to_owned(), schema: String::new() };
         let swept = Swept {
             subtask: SUBTASK,
             id: CheckpointId(id),
+            completed: completed.map(CheckpointId),
             tables: vec![FrozenTable { transform: TransformId(2), info, full }],
             lists: Vec::new(),
             times: PhaseTimes::default(),

@@ -37,7 +37,7 @@ pub use align::{Aligned, Alignment};
 pub use chunk::{Barrier, Chunk, RowKind, Watermark};
 pub use expression::Expression;
 pub use graph::{Job, Node, SourceNode};
-pub use host::{WorkerOptions, run_worker};
+pub use host::{PlanJob, Scratch, WorkerEnd, WorkerInput, WorkerOptions, WorkerOutput, run_worker};
 pub use sink::{Committer, IoFuture, OpenSink, Sink, SinkFactory};
 pub use source::{OpenSource, Poll, Source, SourceFactory, SplitState, WatermarkSpec};
 pub use transform::{Emit, Flow, Transform, TransformContext, TransformFactory};

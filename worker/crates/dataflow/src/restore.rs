@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use weir_checkpoint::Manifest;
 use weir_protocol::{
-    Blob, BlockRef, Failure, FailureKind, JobGraph, KeyGroupRange, ObjectRef, SubtaskId, TransformId,
+    Blob, BlockRef, CheckpointId, Failure, FailureKind, JobGraph, KeyGroupRange, ObjectRef, SubtaskId,
+    TransformId,
 };
 
 use crate::{SplitState, Transform};
@@ -32,7 +33,8 @@ pub(crate) struct Restored {
     tables: BTreeMap<(SubtaskId, TransformId, String), TableBlocks>,
     /// Bytes of blocks, by object and offset.
     fetched: BTreeMap<(String, u64), Bytes>,
-    fresh: bool,
+    /// The checkpoint; `None`: a start without state.
+    checkpoint: Option<CheckpointId>,
 }
 
 /// What has to be read before [`Restored`] is complete.
@@ -47,13 +49,14 @@ pub(crate) struct Plan {
 impl Restored {
     /// A start without state.
     pub(crate) fn fresh() -> Self {
-        Self { fresh: true, ..Self::default() }
+        Self::default()
     }
 
     /// Works out what the subtasks `mine` of the graph need of a checkpoint.
     pub(crate) fn plan(manifest: &Manifest, graph: &JobGraph, mine: &[SubtaskId]) -> Result<Plan, Failure> {
         check_fits(manifest, graph)?;
-        let mut plan = Plan { restored: Self::default(), list_blocks: Vec::new(), needed: Vec::new() };
+        let restored = Self { checkpoint: Some(manifest.id), ..Self::default() };
+        let mut plan = Plan { restored, list_blocks: Vec::new(), needed: Vec::new() };
         plan.take_lists(manifest)?;
         for id in mine {
             let Some(vertex) = graph.vertex(id.vertex) else { continue };
@@ -94,7 +97,7 @@ impl Restored {
         source: TransformId,
         list: &str,
     ) -> Result<Option<Arc<Vec<SplitState>>>, Failure> {
-        if self.fresh {
+        if self.checkpoint.is_none() {
             return Ok(None);
         }
         let values = self.lists.get(&source).and_then(|l| l.get(list)).map_or(&[][..], Vec::as_slice);
@@ -104,6 +107,11 @@ impl Restored {
             .collect::<Result<Vec<_>, _>>()?;
         splits.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(Some(Arc::new(splits)))
+    }
+
+    /// The checkpoint that is restored.
+    pub(crate) fn checkpoint(&self) -> Option<CheckpointId> {
+        self.checkpoint
     }
 
     /// What the next delta of a table builds on, if it may be a delta.

@@ -81,6 +81,8 @@ pub(crate) struct FrozenTable {
 pub(crate) struct Swept {
     pub(crate) subtask: SubtaskId,
     pub(crate) id: CheckpointId,
+    /// As the barrier said.
+    pub(crate) completed: Option<CheckpointId>,
     pub(crate) tables: Vec<FrozenTable>,
     pub(crate) lists: Vec<FrozenLists>,
     pub(crate) times: PhaseTimes,
@@ -138,6 +140,7 @@ impl Snapshot {
         let rest = Swept {
             subtask,
             id: barrier.id,
+            completed: barrier.completed,
             tables,
             lists,
             times: PhaseTimes::default(),

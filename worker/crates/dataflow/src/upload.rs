@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use weir_checkpoint::manifest::{read_blocks, read_manifest, write_data};
-use weir_protocol::{Blob, BlockRef, Failure, FailureKind, ManifestRef, ObjectRef, SinkHandles, SubtaskId};
+use weir_protocol::{
+    Blob, BlockRef, Failure, FailureKind, JobGraph, ManifestRef, ObjectRef, SinkHandles, SubtaskId, WorkerId,
+};
 
 use crate::Troubles;
 use crate::execution::{Upload, Uploaded};
@@ -33,6 +35,7 @@ async fn patiently<T, F: Future<Output = Result<T, Failure>>>(
 /// Writes the data object of a checkpoint and waits for what sinks prepare.
 pub(crate) async fn upload(
     options: &WorkerOptions,
+    worker: WorkerId,
     upload: Upload,
     troubles: &Troubles,
 ) -> Result<Uploaded, Failure> {
@@ -40,7 +43,7 @@ pub(crate) async fn upload(
         Some(payload) => {
             // Each try under a new name: one of unknown outcome may still arrive.
             let put = || async {
-                let worker = format!("w{}", options.worker);
+                let worker = format!("w{worker}");
                 let (store, random) = (options.store.as_ref(), options.random.as_ref());
                 write_data(store, random, upload.attempt, upload.id, &worker, payload.clone())
                     .await
@@ -71,6 +74,7 @@ pub(crate) async fn upload(
 /// Reads what the subtasks here need of a checkpoint.
 pub(crate) async fn restore(
     options: &WorkerOptions,
+    graph: &JobGraph,
     manifest: &ManifestRef,
     mine: &[SubtaskId],
     troubles: &Troubles,
@@ -78,7 +82,7 @@ pub(crate) async fn restore(
     let store = options.store.as_ref();
     let read = || async { read_manifest(store, manifest).await.map_err(Failure::from) };
     let manifest = patiently("restore", troubles, read).await?;
-    let plan = Restored::plan(&manifest, &options.job.graph, mine)?;
+    let plan = Restored::plan(&manifest, graph, mine)?;
     let mut by_object: BTreeMap<&ObjectRef, Vec<BlockRef>> = BTreeMap::new();
     for (object, block) in &plan.needed {
         by_object.entry(object).or_default().push(block.clone());
