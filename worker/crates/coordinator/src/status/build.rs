@@ -180,6 +180,7 @@ const NOTHING: SubtaskProgress = SubtaskProgress {
     backpressured_us: 0,
     state_bytes: 0,
     dirty_bytes: 0,
+    first_out_us: 0,
 };
 
 /// Growth of a number between the last two reports.

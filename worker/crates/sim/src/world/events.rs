@@ -38,6 +38,8 @@ impl World {
                     self.replace_worker(p, w);
                 }
             }
+            // Nobody drains here.
+            Action::Release { .. } => {}
             Action::LoadManifest { id, manifest } => {
                 let result = match self.store.manifests.get(&manifest.key) {
                     Some(found) => {
