@@ -34,6 +34,16 @@ pub struct JobConfig {
     pub on_unreadable: OnUnreadable,
 }
 
+impl JobConfig {
+    /// Whether subtasks that run under this configuration can go on under the other: what a worker plans and
+    /// stores by is the same. Parallelism comes with each deployment, and when checkpoints and restarts happen
+    /// is the coordinator's concern alone.
+    pub fn is_same_work(&self, other: &Self) -> bool {
+        let work = |c: &Self| (c.uid.clone(), c.max_parallelism, c.state.clone(), c.checkpoint.storage.clone());
+        self.sql == other.sql && work(self) == work(other)
+    }
+}
+
 /// Where working state is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StateBackend {
