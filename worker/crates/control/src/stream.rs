@@ -54,10 +54,7 @@ pub(crate) fn root(error: &dyn std::error::Error) -> String {
 }
 
 /// A peer's stream with the deadline of its next frame.
-pub(crate) async fn next_frame<T>(
-    inbound: &mut Streaming<T>,
-    patience: Duration,
-) -> Result<T, End> {
+pub(crate) async fn next_frame<T>(inbound: &mut Streaming<T>, patience: Duration) -> Result<T, End> {
     match tokio::time::timeout(patience, inbound.message()).await {
         Err(_) => Err(End::Silent(patience)),
         Ok(Err(status)) => Err(status.into()),

@@ -111,8 +111,12 @@ mod tests {
     #[test]
     fn what_is_wrong_with_a_message_is_named() {
         let check = |job: &str, body: &'static str, expected: &str| {
-            let envelope =
-                Envelope { job: job.to_owned(), attempt: 1, execution: 1, body: Bytes::from_static(body.as_bytes()) };
+            let envelope = Envelope {
+                job: job.to_owned(),
+                attempt: 1,
+                execution: 1,
+                body: Bytes::from_static(body.as_bytes()),
+            };
             let error = open::<FromWorker>(envelope).expect_err(body).to_string();
             assert!(error.contains(expected), "{body}: {error}");
         };
@@ -141,8 +145,14 @@ mod tests {
             (Registration { slots: 0, ..good.clone() }, "registration.slots: a worker has 1 to"),
             (Registration { process: String::new(), ..good.clone() }, "registration.process"),
             (Registration { name: long, ..good.clone() }, "registration.name"),
-            (Registration { data_address: Some("host".to_owned()), ..good.clone() }, "registration.dataAddress"),
-            (Registration { data_address: Some(":1".to_owned()), ..good.clone() }, "registration.dataAddress"),
+            (
+                Registration { data_address: Some("host".to_owned()), ..good.clone() },
+                "registration.dataAddress",
+            ),
+            (
+                Registration { data_address: Some(":1".to_owned()), ..good.clone() },
+                "registration.dataAddress",
+            ),
             (Registration { data_address: Some("h:0".to_owned()), ..good }, "registration.dataAddress"),
         ];
         for (bad, expected) in bad {

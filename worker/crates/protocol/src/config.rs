@@ -39,7 +39,8 @@ impl JobConfig {
     /// stores by is the same. Parallelism comes with each deployment, and when checkpoints and restarts happen
     /// is the coordinator's concern alone.
     pub fn is_same_work(&self, other: &Self) -> bool {
-        let work = |c: &Self| (c.uid.clone(), c.max_parallelism, c.state.clone(), c.checkpoint.storage.clone());
+        let work =
+            |c: &Self| (c.uid.clone(), c.max_parallelism, c.state.clone(), c.checkpoint.storage.clone());
         self.sql == other.sql && work(self) == work(other)
     }
 }

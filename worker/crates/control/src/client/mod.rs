@@ -9,7 +9,9 @@ use std::sync::Arc;
 
 use futures::Stream;
 use tokio::sync::{mpsc, watch};
-use weir_protocol::{FromWorker, JobConfig, JobUid, Registration, RunningExecution, Stamp, ToWorker, WorkerId};
+use weir_protocol::{
+    FromWorker, JobConfig, JobUid, Registration, RunningExecution, Stamp, ToWorker, WorkerId,
+};
 use weir_runtime::Random;
 use weir_runtime::tls::Transport;
 

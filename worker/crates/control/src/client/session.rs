@@ -80,7 +80,8 @@ impl Session {
         registration: &Registration,
     ) -> Result<(Self, Greeted), NoGreeting> {
         let patience = options.limits.handshake;
-        match tokio::time::timeout(patience, Self::greet_in_time(options, known, reached, registration)).await {
+        match tokio::time::timeout(patience, Self::greet_in_time(options, known, reached, registration)).await
+        {
             Ok(greeted) => greeted,
             Err(_) => Err(NoGreeting::Failed(format!("no welcome within {patience:?}"))),
         }
@@ -135,7 +136,9 @@ impl Session {
                 Finished::Closed
             }
             Some(_) if released => Finished::Released,
-            Some(End::Broken(why)) => Finished::Lost(End::Broken(self.connection.cause().await.unwrap_or(why))),
+            Some(End::Broken(why)) => {
+                Finished::Lost(End::Broken(self.connection.cause().await.unwrap_or(why)))
+            }
             Some(end) => Finished::Lost(end),
         }
     }

@@ -114,7 +114,8 @@ impl Shared {
     pub(super) fn admit(&self, hello: &Hello, link: Link, welcome: impl Fn(&Admitted) -> Welcome) -> Answer {
         let mut state = self.lock();
         if let Some(reason) = &state.over {
-            let _ = link.outbox.push(FromCoordinatorFrame::Release(Release { reason: reason.clone() }).into());
+            let _ =
+                link.outbox.push(FromCoordinatorFrame::Release(Release { reason: reason.clone() }).into());
             return Answer::Released;
         }
         let admitted = match state.roster.admit(hello) {

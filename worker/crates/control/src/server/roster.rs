@@ -139,7 +139,10 @@ mod tests {
     fn versions_must_meet() {
         let (oldest, newest) = CONTROL_VERSIONS;
         let admit = |oldest, newest| {
-            roster().admit(&Hello { oldest, newest, ..hello("a") }).map(|a| a.version).map_err(|e| e.to_string())
+            roster()
+                .admit(&Hello { oldest, newest, ..hello("a") })
+                .map(|a| a.version)
+                .map_err(|e| e.to_string())
         };
         assert_eq!(admit(oldest, newest + 9), Ok(newest), "the newest that both speak");
         assert_eq!(admit(0, oldest), Ok(oldest));

@@ -11,7 +11,9 @@ use weir_protocol::{Failure, FailureKind, WorkerId};
 use super::events::{Answer, Link, ServerEvent, Shared};
 use super::roster::Admitted;
 use super::{Given, count};
-use crate::frame::{CoordinatorFrame, FromCoordinatorFrame, FromWorkerFrame, Hello, Refusal, Welcome, WorkerFrame};
+use crate::frame::{
+    CoordinatorFrame, FromCoordinatorFrame, FromWorkerFrame, Hello, Refusal, Welcome, WorkerFrame,
+};
 use crate::outbox::Outbox;
 use crate::stream::{End, beat, next_frame};
 use crate::wire::{self, WireError};
