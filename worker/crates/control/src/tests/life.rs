@@ -199,7 +199,7 @@ async fn a_worker_that_talks_without_end_waits_while_the_coordinator_takes_nothi
     let (server, mut events) = server_on(listener().await, HEARTBEAT, limits);
     let mut worker = Worker::start("a", vec![address_of(&server).1]);
     worker.hear().await;
-    let failure = weir_protocol::Failure::new(weir_protocol::FailureKind::Io, "x".repeat(1000));
+    let failure = weir_protocol::Failure::new(weir_protocol::FailureKind::Worker, "x".repeat(1000));
     let talk = || Outgoing::Message(stamp(), FromWorker::Failed { subtask: None, failure: failure.clone() });
     // More than both ends keep: the worker's end gives up rather than keep it all.
     for _ in 0..4_000 {
