@@ -5,9 +5,7 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::LazyLock;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::cluster::{Cluster, Secrecy, certificates, completed, make_certificates, workers};
@@ -69,29 +67,19 @@ fn finish(cluster: &mut Cluster, workers: Vec<Running>) {
 }
 
 #[test]
-fn a_job_over_three_workers_gives_the_reference() {
-    let mut cluster = Cluster::start(place("three"), Secrecy::Tls, &["parallelism=3"]);
-    let processes = (0..3).map(|_| cluster.worker(1, &[])).collect();
-    let status = cluster.wait_for_checkpoints(0, 1);
-    let used: Vec<u64> =
-        status["workers"].as_array().unwrap().iter().filter_map(|w| w["used"].as_u64()).collect();
-    assert_eq!(used, [1, 1, 1], "one slot on each: {status:#?}");
-    finish(&mut cluster, processes);
-}
-
-#[test]
 fn a_worker_is_killed_and_another_goes_on() {
     let mut cluster = Cluster::start(place("killed"), Secrecy::Tls, &["parallelism=3"]);
-    let mut processes: Vec<Running> = (0..4).map(|_| cluster.worker(1, &[])).collect();
+    let mut processes = vec![cluster.worker(3, &[])];
     for round in 0..3 {
         let status = cluster.status().unwrap_or_default();
         let status = cluster.wait_for_checkpoints(completed(&status), 2);
         let victim = busy(&status, &processes);
         let execution = execution(&status);
+        processes.push(cluster.worker(3, &[]));
+        cluster.wait_for("a spare worker", |s| workers(s).len() == 2);
         processes.remove(victim).kill();
         cluster.wait_for("a new execution", |s| self::execution(s) > execution && s["state"] == "Running");
         eprintln!("round {round}: survived");
-        processes.push(cluster.worker(1, &[]));
     }
     finish(&mut cluster, processes);
 }
@@ -120,7 +108,7 @@ fn attempt(status: &Value) -> u64 {
 #[test]
 fn the_coordinator_is_killed_and_the_next_one_takes_the_job_to_its_end() {
     let mut cluster = Cluster::start(place("headless"), Secrecy::Tls, &["parallelism=2"]);
-    let processes: Vec<Running> = (0..2).map(|_| cluster.worker(1, &[])).collect();
+    let processes = vec![cluster.worker(2, &[])];
     for round in 1..=3 {
         let status = cluster.wait_for_checkpoints(0, 2 * round);
         assert_eq!(attempt(&status), round);
@@ -155,10 +143,8 @@ fn a_coordinator_that_slept_while_another_took_over_is_harmless() {
     // Its worker can't reach the next one, which is elsewhere: another does the work.
     lost.signal("KILL");
     lost.wait(LONG);
-    let first = std::mem::replace(&mut cluster.coordinator, Cluster::rival(&cluster));
-    let mut first = first;
-    let there = until(LONG, || cluster.place.path("coordinator.json").exists());
-    assert!(there);
+    let rival = cluster.rival();
+    let mut first = std::mem::replace(&mut cluster.coordinator, rival);
     let found = until(LONG, || announced_by(&cluster.place) == Some(u64::from(cluster.coordinator.id())));
     assert!(found, "{}", cluster.coordinator.log());
     let control = announced(&cluster.place)["control"].as_str().unwrap().to_owned();
@@ -168,10 +154,25 @@ fn a_coordinator_that_slept_while_another_took_over_is_harmless() {
     let newest = cluster.place.newest_slot();
     assert!(until(LONG, || cluster.place.newest_slot() > newest + 3), "{}", cluster.coordinator.log());
     first.signal("CONT");
-    let fenced = first.exits_within(Duration::from_millis(1)).is_none_or(|code| code == FENCED);
-    assert!(fenced, "{}", first.log());
     finish(&mut cluster, vec![second]);
+    // It may not have had a reason yet to write anything, and then does not know.
+    assert!(first.exited().is_none_or(|code| code == FENCED), "{}", first.log());
+    first.kill();
     check(&cluster.place);
+}
+
+#[test]
+fn a_worker_starts_anew_when_the_job_has_changed() {
+    let mut cluster = Cluster::start(place("changed"), Secrecy::Plaintext, &["parallelism=2"]);
+    let worker = cluster.worker(2, &[]);
+    cluster.wait_for_checkpoints(0, 2);
+    cluster.coordinator.signal("TERM");
+    assert_eq!(cluster.coordinator.wait(LONG), TERMINATED);
+    cluster.change("state.memoryLimit=512Mi");
+    cluster.next_coordinator();
+    cluster.wait_for("the second attempt", |s| attempt(s) == 2 && s["state"] == "Running");
+    assert!(worker.log().contains("the job has changed; this worker starts anew"), "{}", worker.log());
+    finish(&mut cluster, vec![worker]);
 }
 
 fn announced(place: &Place) -> Value {
@@ -186,8 +187,10 @@ fn announced_by(place: &Place) -> Option<u64> {
 #[test]
 fn a_worker_that_sleeps_longer_than_its_heartbeats_is_replaced_and_taken_in_again() {
     let mut cluster = Cluster::start(place("zombie"), Secrecy::Tls, &["parallelism=2"]);
-    let mut processes: Vec<Running> = (0..3).map(|_| cluster.worker(1, &[])).collect();
+    let mut processes = vec![cluster.worker(2, &[])];
     let status = cluster.wait_for_checkpoints(0, 2);
+    processes.push(cluster.worker(2, &[]));
+    cluster.wait_for("a spare worker", |s| workers(s).len() == 2);
     let sleeper = busy(&status, &processes);
     let name = format!("({})", processes[sleeper].id());
     let there = |s: &Value| workers(s).iter().any(|w| w.ends_with(&name));
@@ -198,22 +201,6 @@ fn a_worker_that_sleeps_longer_than_its_heartbeats_is_replaced_and_taken_in_agai
     cluster.wait_for_checkpoints(completed(&status), 2);
     processes[sleeper].signal("CONT");
     cluster.wait_for("its return", there);
-    finish(&mut cluster, processes);
-}
-
-#[test]
-fn a_worker_that_is_asked_to_end_hands_its_subtasks_over_and_nothing_is_replayed() {
-    let mut cluster = Cluster::start(place("drain"), Secrecy::Tls, &["parallelism=2"]);
-    let mut processes: Vec<Running> = (0..3).map(|_| cluster.worker(1, &[])).collect();
-    let status = cluster.wait_for_checkpoints(0, 2);
-    let leaver = busy(&status, &processes);
-    let mut leaver = processes.remove(leaver);
-    leaver.signal("TERM");
-    assert_eq!(leaver.wait(LONG), DONE, "{}", leaver.log());
-    let name = format!("({})", leaver.id());
-    let gone = |s: &Value| s["state"] == "Running" && workers(s).iter().all(|w| !w.ends_with(&name));
-    let status = cluster.wait_for("the others alone", gone);
-    cluster.wait_for_checkpoints(completed(&status), 2);
     finish(&mut cluster, processes);
 }
 
@@ -308,83 +295,4 @@ fn a_worker_of_another_job_is_refused_by_name() {
     assert!(log.contains("the worker belongs to job theirs"), "{log}");
     let mine = cluster.worker(1, &[]);
     finish(&mut cluster, vec![mine]);
-}
-
-/// The numbers of the processes of `weir run --workers`, as it says them.
-fn children(run: &Running) -> Vec<u32> {
-    let number = |line: &str| {
-        let (worker, process) = line.split_once(" is process ")?;
-        worker.strip_prefix("worker ")?.parse::<u32>().ok()?;
-        process.trim().parse().ok()
-    };
-    run.log().lines().filter_map(number).collect()
-}
-
-fn alive(process: u32) -> bool {
-    Path::new(&format!("/proc/{process}/exe")).exists()
-}
-
-fn run_cluster(place: &Place) -> Running {
-    let mut command =
-        place.weir(&["run", "job.yaml", "--workers", "3", "--listen", "off", "--progress", "plain"]);
-    for set in ["parallelism=3", "restart.strategy=FixedDelay", "restart.attempts=1000", "restart.delay=10ms"]
-    {
-        command.args(["--set", set]);
-    }
-    place.launch(command)
-}
-
-fn records(place: &Place, run: &mut Running, more: u64) {
-    let from = place.newest_slot();
-    let there = until(LONG, || place.newest_slot() >= from + more || run.exited().is_some());
-    assert!(there && run.exited().is_none(), "{}", run.log());
-}
-
-#[test]
-fn a_small_cluster_survives_the_death_of_its_workers() {
-    let place = place("small");
-    let mut run = run_cluster(&place);
-    records(&place, &mut run, 5);
-    let before = children(&run);
-    assert_eq!(before.len(), 3, "{}", run.log());
-    kill(before[0]);
-    assert!(until(LONG, || children(&run).len() == 4 || run.exited().is_some()), "{}", run.log());
-    assert!(run.log().contains("it is started again in"), "{}", run.log());
-    assert_eq!(run.wait(LONG), DONE, "{}", run.log());
-    let all = children(&run);
-    assert!(until(LONG, || !all.iter().any(|p| alive(*p))), "{all:?}");
-    check(&place);
-}
-
-/// SIGKILL to a process that the run has just named as its own.
-fn kill(process: u32) {
-    let done = std::process::Command::new("sh").args(["-c", &format!("kill -KILL {process}")]).status();
-    assert!(done.expect("sh runs").success());
-}
-
-#[test]
-fn a_small_cluster_stops_after_a_last_checkpoint_and_goes_on_from_there() {
-    let place = place("pause");
-    let mut run = run_cluster(&place);
-    records(&place, &mut run, 5);
-    run.signal("TERM");
-    assert_eq!(run.wait(LONG), TERMINATED, "{}", run.log());
-    assert!(!run.log().contains("was not completed"), "{}", run.log());
-    let all = children(&run);
-    assert!(!all.iter().any(|p| alive(*p)), "{all:?}");
-    // In one process from here.
-    place.finish(&["parallelism=3"]);
-    check(&place);
-}
-
-#[test]
-fn a_small_cluster_ends_with_the_process_that_started_it() {
-    let place = place("orphans");
-    let mut run = run_cluster(&place);
-    records(&place, &mut run, 5);
-    let all = children(&run);
-    run.kill();
-    assert!(until(LONG, || !all.iter().any(|p| alive(*p))), "{all:?}");
-    place.finish(&["parallelism=3"]);
-    check(&place);
 }

@@ -7,7 +7,7 @@ use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -24,8 +24,8 @@ use crate::run::progress::{self, ProgressMode};
 
 /// For how long the certificates of a run are good.
 const VALID: Duration = Duration::from_secs(365 * 86_400);
-/// How long workers have to end when the coordinator has.
-const FAREWELL: Duration = Duration::from_secs(10);
+/// How long a worker has to end by itself when the coordinator has ended, and again when it was told to.
+const FAREWELL: Duration = Duration::from_secs(3);
 /// The first pause before a worker that died is started again, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 /// A worker that lived for this long is started again after the first pause.
@@ -55,7 +55,7 @@ pub fn run_cluster(
     cluster: &ClusterOptions,
 ) -> Result<Ended, RunError> {
     block_on(async {
-        let mut signals = Signals::take();
+        let signals = Signals::take();
         let folder = tempfile::Builder::new().prefix("weir-run-").tempdir().map_err(|error| {
             RunError::File { what: "a folder for the certificates of this run".to_owned(), error }
         })?;
@@ -158,12 +158,15 @@ async fn supervise(command: Arc<WorkerCommand>, progress: ProgressMode, mut over
                 progress::note(progress, &format!("worker {number} is process {process}"));
                 // Waiting would close it.
                 let alive = child.stdin.take();
-                let how = tokio::select! {
-                    status = child.wait() => describe(status),
-                    () = told(&mut over) => return end(child, number).await,
+                let status = tokio::select! {
+                    status = child.wait() => status,
+                    () = told(&mut over) => return end(child, alive, number).await,
                 };
-                drop(alive);
-                format!("process {process}, {how}")
+                // Released by the coordinator, also because somebody asked this one worker to end.
+                if status.as_ref().is_ok_and(ExitStatus::success) {
+                    return;
+                }
+                format!("process {process}, {}", describe(status))
             }
             Err(error) => format!("can't be started: {error}"),
         };
@@ -182,10 +185,15 @@ async fn supervise(command: Arc<WorkerCommand>, progress: ProgressMode, mut over
     }
 }
 
-/// The coordinator has told the worker that it may end.
-async fn end(mut child: Child, number: u32) {
+/// The coordinator has ended. Usually it has told the worker that it may end; if another coordinator has taken
+/// over, the end of its standard input does.
+async fn end(mut child: Child, alive: Option<ChildStdin>, number: u32) {
+    if tokio::time::timeout(FAREWELL, child.wait()).await.is_ok() {
+        return;
+    }
+    drop(alive);
     if tokio::time::timeout(FAREWELL, child.wait()).await.is_err() {
-        tracing::warn!(worker = number, "the worker has not ended after {FAREWELL:?} and is killed");
+        tracing::warn!(worker = number, "the worker does not end and is killed");
         let _ = child.kill().await;
     }
 }

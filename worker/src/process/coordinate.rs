@@ -99,7 +99,7 @@ impl Coordination {
 }
 
 /// A store is tried once, before a job's first record is written there.
-pub(crate) async fn probe_if_new(store: &dyn Store, random: &dyn Random) -> Result<(), RunError> {
+async fn probe_if_new(store: &dyn Store, random: &dyn Random) -> Result<(), RunError> {
     let folder = store.list_folder(layout::JOURNAL).await?;
     if folder.objects.is_empty() {
         weir_checkpoint::probe::probe(store, random).await?;

@@ -114,7 +114,8 @@ impl Control {
             let (server, events) = Server::start(self.listener.clone(), self.options(first_worker))?;
             let server = Arc::new(server);
             let (stop_attempt, stops) = mpsc::channel(4);
-            let attempt = coordination.attempt(&start, link::workers(server.clone(), events), stops);
+            let begin = start.clone();
+            let attempt = coordination.attempt(&begin, link::workers(server.clone(), events), stops);
             tokio::pin!(attempt);
             let exit = loop {
                 tokio::select! {

@@ -24,7 +24,7 @@ pub use coordinator::{CoordinatorEnd, CoordinatorOptions, run_coordinator};
 pub use signals::Signal;
 pub use worker::{WorkerEnded, WorkerProcess, run_worker};
 
-pub(crate) use coordinate::{Coordination, probe_if_new};
+pub(crate) use coordinate::Coordination;
 pub(crate) use planner::planner;
 pub(crate) use signals::Signals;
 

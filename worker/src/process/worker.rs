@@ -186,8 +186,10 @@ impl Life {
         let end = loop {
             tokio::select! {
                 heard = self.heard.recv() => match heard {
-                    // A worker that has ended hears nothing; `work` tells.
-                    Some(heard) => drop(into_input(heard).map(|told| input.send(told))),
+                    Some(heard) => {
+                        // A worker that has ended hears nothing; `work` tells.
+                        let _ = input.send(into_input(heard));
+                    }
                     // The client ended first: what runs here is of no use any more.
                     None => {
                         drop(input);
@@ -245,8 +247,8 @@ async fn late(drain: Option<(Signal, Instant)>) -> Signal {
     }
 }
 
-fn into_input(heard: Incoming) -> Option<WorkerInput> {
-    Some(match heard {
+fn into_input(heard: Incoming) -> WorkerInput {
+    match heard {
         Incoming::Connected { worker, .. } => WorkerInput::Connected { worker },
         Incoming::Message(stamp, message) => WorkerInput::Message(stamp, message),
         Incoming::Disconnected => WorkerInput::Disconnected,
@@ -254,7 +256,7 @@ fn into_input(heard: Incoming) -> Option<WorkerInput> {
             tracing::info!("released: {reason}");
             WorkerInput::Release
         }
-    })
+    }
 }
 
 /// What the worker says, as the client takes it.

@@ -59,6 +59,11 @@ impl Cluster {
         self.coordinator = announced(&self.place, next, "coordinator.json").0;
     }
 
+    /// Sets a field for the coordinators to come.
+    pub(crate) fn change(&mut self, set: &str) {
+        self.set.push(set.to_owned());
+    }
+
     /// Starts a second coordinator elsewhere, while the first one may still be there.
     pub(crate) fn rival(&self) -> Running {
         coordinator(&self.place, self.secrecy, &self.set, "127.0.0.1:0", "off")

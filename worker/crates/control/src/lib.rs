@@ -15,8 +15,6 @@ mod limits;
 mod outbox;
 mod server;
 mod stream;
-#[cfg(test)]
-mod tests;
 mod wire;
 
 pub use client::{ClientEnd, ClientOptions, Incoming, LinkState, Outgoing, run_client};
