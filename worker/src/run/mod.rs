@@ -121,6 +121,7 @@ async fn run_attempt(config: &JobConfig, job: Job, options: &RunOptions) -> Resu
             random: random.clone(),
             scratch: None,
             coordinator_timeout: Duration::MAX,
+            exchange: None,
         },
         worker_input,
         worker_output,
