@@ -5,6 +5,7 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::LazyLock;
 
 use serde_json::{Value, json};
@@ -67,19 +68,29 @@ fn finish(cluster: &mut Cluster, workers: Vec<Running>) {
 }
 
 #[test]
+fn a_job_over_three_workers_gives_the_reference() {
+    let mut cluster = Cluster::start(place("three"), Secrecy::Tls, &["parallelism=3"]);
+    let processes = (0..3).map(|_| cluster.worker(1, &[])).collect();
+    let status = cluster.wait_for_checkpoints(0, 1);
+    let used: Vec<u64> =
+        status["workers"].as_array().unwrap().iter().filter_map(|w| w["used"].as_u64()).collect();
+    assert_eq!(used, [1, 1, 1], "one slot on each: {status:#?}");
+    finish(&mut cluster, processes);
+}
+
+#[test]
 fn a_worker_is_killed_and_another_goes_on() {
     let mut cluster = Cluster::start(place("killed"), Secrecy::Tls, &["parallelism=3"]);
-    let mut processes = vec![cluster.worker(3, &[])];
+    let mut processes: Vec<Running> = (0..4).map(|_| cluster.worker(1, &[])).collect();
     for round in 0..3 {
         let status = cluster.status().unwrap_or_default();
         let status = cluster.wait_for_checkpoints(completed(&status), 2);
         let victim = busy(&status, &processes);
         let execution = execution(&status);
-        processes.push(cluster.worker(3, &[]));
-        cluster.wait_for("a spare worker", |s| workers(s).len() == 2);
         processes.remove(victim).kill();
         cluster.wait_for("a new execution", |s| self::execution(s) > execution && s["state"] == "Running");
         eprintln!("round {round}: survived");
+        processes.push(cluster.worker(1, &[]));
     }
     finish(&mut cluster, processes);
 }
@@ -108,7 +119,7 @@ fn attempt(status: &Value) -> u64 {
 #[test]
 fn the_coordinator_is_killed_and_the_next_one_takes_the_job_to_its_end() {
     let mut cluster = Cluster::start(place("headless"), Secrecy::Tls, &["parallelism=2"]);
-    let processes = vec![cluster.worker(2, &[])];
+    let processes: Vec<Running> = (0..2).map(|_| cluster.worker(1, &[])).collect();
     for round in 1..=3 {
         let status = cluster.wait_for_checkpoints(0, 2 * round);
         assert_eq!(attempt(&status), round);
@@ -187,10 +198,8 @@ fn announced_by(place: &Place) -> Option<u64> {
 #[test]
 fn a_worker_that_sleeps_longer_than_its_heartbeats_is_replaced_and_taken_in_again() {
     let mut cluster = Cluster::start(place("zombie"), Secrecy::Tls, &["parallelism=2"]);
-    let mut processes = vec![cluster.worker(2, &[])];
+    let mut processes: Vec<Running> = (0..3).map(|_| cluster.worker(1, &[])).collect();
     let status = cluster.wait_for_checkpoints(0, 2);
-    processes.push(cluster.worker(2, &[]));
-    cluster.wait_for("a spare worker", |s| workers(s).len() == 2);
     let sleeper = busy(&status, &processes);
     let name = format!("({})", processes[sleeper].id());
     let there = |s: &Value| workers(s).iter().any(|w| w.ends_with(&name));
@@ -295,4 +304,83 @@ fn a_worker_of_another_job_is_refused_by_name() {
     assert!(log.contains("the worker belongs to job theirs"), "{log}");
     let mine = cluster.worker(1, &[]);
     finish(&mut cluster, vec![mine]);
+}
+
+/// The numbers of the processes of `weir run --workers`, as it says them.
+fn children(run: &Running) -> Vec<u32> {
+    let number = |line: &str| {
+        let (worker, process) = line.split_once(" is process ")?;
+        worker.strip_prefix("worker ")?.parse::<u32>().ok()?;
+        process.trim().parse().ok()
+    };
+    run.log().lines().filter_map(number).collect()
+}
+
+fn alive(process: u32) -> bool {
+    Path::new(&format!("/proc/{process}/exe")).exists()
+}
+
+fn run_cluster(place: &Place) -> Running {
+    let mut command =
+        place.weir(&["run", "job.yaml", "--workers", "3", "--listen", "off", "--progress", "plain"]);
+    for set in ["parallelism=3", "restart.strategy=FixedDelay", "restart.attempts=1000", "restart.delay=10ms"]
+    {
+        command.args(["--set", set]);
+    }
+    place.launch(command)
+}
+
+fn records(place: &Place, run: &mut Running, more: u64) {
+    let from = place.newest_slot();
+    let there = until(LONG, || place.newest_slot() >= from + more || run.exited().is_some());
+    assert!(there && run.exited().is_none(), "{}", run.log());
+}
+
+/// SIGKILL to a process that the run has just named as its own.
+fn kill(process: u32) {
+    let done = std::process::Command::new("sh").args(["-c", &format!("kill -KILL {process}")]).status();
+    assert!(done.expect("sh runs").success());
+}
+
+#[test]
+fn a_small_cluster_survives_the_death_of_its_workers() {
+    let place = place("small");
+    let mut run = run_cluster(&place);
+    records(&place, &mut run, 5);
+    let before = children(&run);
+    assert_eq!(before.len(), 3, "{}", run.log());
+    kill(before[0]);
+    assert!(until(LONG, || children(&run).len() == 4 || run.exited().is_some()), "{}", run.log());
+    assert!(run.log().contains("it is started again in"), "{}", run.log());
+    assert_eq!(run.wait(LONG), DONE, "{}", run.log());
+    let all = children(&run);
+    assert!(until(LONG, || !all.iter().any(|p| alive(*p))), "{all:?}");
+    check(&place);
+}
+
+#[test]
+fn a_small_cluster_stops_after_a_last_checkpoint_and_goes_on_from_there() {
+    let place = place("pause");
+    let mut run = run_cluster(&place);
+    records(&place, &mut run, 5);
+    run.signal("TERM");
+    assert_eq!(run.wait(LONG), TERMINATED, "{}", run.log());
+    assert!(!run.log().contains("was not completed"), "{}", run.log());
+    let all = children(&run);
+    assert!(!all.iter().any(|p| alive(*p)), "{all:?}");
+    // In one process from here.
+    place.finish(&["parallelism=3"]);
+    check(&place);
+}
+
+#[test]
+fn a_small_cluster_ends_with_the_process_that_started_it() {
+    let place = place("orphans");
+    let mut run = run_cluster(&place);
+    records(&place, &mut run, 5);
+    let all = children(&run);
+    run.kill();
+    assert!(until(LONG, || !all.iter().any(|p| alive(*p))), "{all:?}");
+    place.finish(&["parallelism=3"]);
+    check(&place);
 }

@@ -10,6 +10,7 @@ mod coordinate;
 mod coordinator;
 mod link;
 mod planner;
+mod port;
 mod signals;
 mod worker;
 

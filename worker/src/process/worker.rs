@@ -11,12 +11,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use weir_control::{ClientEnd, ClientOptions, Heartbeat, Incoming, Limits, LinkState, Outgoing, run_client};
-use weir_dataflow::{Scratch, WorkerEnd, WorkerInput, WorkerOptions, WorkerOutput};
+use weir_dataflow::{Exchange, Scratch, WorkerEnd, WorkerInput, WorkerOptions, WorkerOutput};
 use weir_protocol::{JobConfig, JobUid, Registration, RunningExecution, WorkerId};
 use weir_runtime::tls::Transport;
 use weir_runtime::{Random, SystemClock, SystemRandom};
 
-use super::{RunError, Signal, Signals, block_on, planner};
+use super::port::Port;
+use super::{Announced, RunError, Signal, Signals, block_on, planner};
 
 /// For the last words over the connection.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -71,10 +72,15 @@ pub fn run_worker(process: &WorkerProcess) -> Result<WorkerEnded, RunError> {
         let mut orphaned = Orphaned::watch(process.ends_with_input);
         let signals = Signals::take();
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
+        let mut port = Port::bind(process).await?;
+        if let Some(path) = &process.announce {
+            let (process, exchange) = (std::process::id(), Some(port.address()));
+            Announced { process, exchange, ..Announced::default() }.write(path)?;
+        }
         loop {
-            let mut life = Life::begin(process, random.clone());
+            let mut life = Life::begin(process, &port, random.clone());
             let over = tokio::select! {
-                over = life.live(process, signals.clone()) => over?,
+                over = life.live(process, &mut port, signals.clone()) => over?,
                 () = orphaned.gone() => Over::Ended(WorkerEnded::Orphan),
             };
             match over {
@@ -103,7 +109,7 @@ struct Life {
 }
 
 impl Life {
-    fn begin(process: &WorkerProcess, random: Arc<dyn Random>) -> Self {
+    fn begin(process: &WorkerProcess, port: &Port, random: Arc<dyn Random>) -> Self {
         let (output, said) = mpsc::unbounded_channel();
         let (incoming, heard) = mpsc::unbounded_channel();
         let (running, runs) = watch::channel(None);
@@ -111,8 +117,8 @@ impl Life {
         let options = ClientOptions {
             coordinators: process.coordinators.clone(),
             transport: process.transport.clone(),
-            job: process.job.clone(),
-            registration: registration(process, random.as_ref()),
+            job: port.job().or(process.job.as_ref()).cloned(),
+            registration: registration(process, port, random.as_ref()),
             heartbeat: Heartbeat::default(),
             limits: Limits::default(),
             random: random.clone(),
@@ -121,7 +127,12 @@ impl Life {
         Self { client, heard, link, random, output: Some((output, running)) }
     }
 
-    async fn live(&mut self, process: &WorkerProcess, mut signals: Signals) -> Result<Over, RunError> {
+    async fn live(
+        &mut self,
+        process: &WorkerProcess,
+        port: &mut Port,
+        mut signals: Signals,
+    ) -> Result<Over, RunError> {
         let welcome = tokio::select! {
             welcome = self.welcome() => welcome,
             _ = signals.first() => None,
@@ -135,7 +146,7 @@ impl Life {
             return Ok(Over::Ended(WorkerEnded::Released));
         };
         let Some((output, running)) = self.output.take() else { return Ok(Over::OtherWork) };
-        let options = self.worker(process, &config).await?;
+        let options = self.worker(process, &config, port.serve(&config)).await?;
         let (input, told) = mpsc::unbounded_channel();
         let _ = input.send(WorkerInput::Connected { worker });
         let work = tokio::spawn(weir_dataflow::run_worker(options, told, output, running));
@@ -161,6 +172,7 @@ impl Life {
         &self,
         process: &WorkerProcess,
         config: &Arc<JobConfig>,
+        exchange: Option<Arc<Exchange>>,
     ) -> Result<WorkerOptions, RunError> {
         let store = weir_checkpoint::open(&config.checkpoint.storage, &config.uid).await?;
         Ok(WorkerOptions {
@@ -171,6 +183,7 @@ impl Life {
             random: self.random.clone(),
             scratch: process.scratch.clone(),
             coordinator_timeout: config.liveness.coordinator_timeout,
+            exchange,
         })
     }
 
@@ -272,12 +285,12 @@ fn outgoing(
     }))
 }
 
-fn registration(process: &WorkerProcess, random: &dyn Random) -> Registration {
+fn registration(process: &WorkerProcess, port: &Port, random: &dyn Random) -> Registration {
     Registration {
         process: random.nonce(),
         name: format!("{} ({})", host_name(), std::process::id()),
         slots: process.slots,
-        data_address: None,
+        data_address: Some(port.advertised().to_owned()),
         running: None,
         draining: false,
     }

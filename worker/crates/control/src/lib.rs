@@ -15,6 +15,8 @@ mod limits;
 mod outbox;
 mod server;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 pub use client::{ClientEnd, ClientOptions, Incoming, LinkState, Outgoing, run_client};
