@@ -55,6 +55,7 @@ pub(crate) fn config() -> JobConfig {
         },
         restart: RestartStrategy::None,
         on_unreadable: OnUnreadable::Stop,
+        liveness: weir_protocol::LivenessConfig::default(),
     }
 }
 
