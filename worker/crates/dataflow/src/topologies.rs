@@ -13,8 +13,9 @@ use weir_protocol::*;
 use weir_runtime::{Random, SeededRandom, SystemClock};
 
 use crate::deploy::Deployment;
-use crate::encoder::{Encoded, Encoder};
+use crate::encoder::{EncodedOrNot, Encoder};
 use crate::restore::Restored;
+use crate::sizes::Sizes;
 use crate::slot::{Command, Events, SlotEvent, SlotHandle};
 use crate::*;
 
@@ -246,7 +247,7 @@ fn config() -> JobConfig {
 struct Running {
     slots: Vec<SlotHandle>,
     events: mpsc::UnboundedReceiver<SlotEvent>,
-    encoded: mpsc::UnboundedReceiver<Result<Encoded, (CheckpointId, Failure)>>,
+    encoded: mpsc::UnboundedReceiver<EncodedOrNot>,
 }
 
 fn start(job: Job, io: &tokio::runtime::Handle) -> Running {
@@ -257,7 +258,8 @@ fn start(job: Job, io: &tokio::runtime::Handle) -> Running {
     let placed: Vec<_> = job.graph.subtasks().map(|s| (s, s.index)).collect();
     let config = config();
     let stamp = Stamp { job: config.uid.clone(), attempt: Attempt(1), execution: Execution(1) };
-    let subtasks = placed.len();
+    let ranges = placed.iter().map(|(id, _)| (*id, KeyGroupRange { start: 0, end: 0 })).collect();
+    let sizes = Sizes::of(1 << 30);
     let clock = Arc::new(SystemClock::default());
     let deployment = Deployment {
         job: Arc::new(job),
@@ -273,7 +275,8 @@ fn start(job: Job, io: &tokio::runtime::Handle) -> Running {
     let (slots, _) = deployment.slots(&slot_events).unwrap();
     let (output, encoded) = mpsc::unbounded_channel();
     let wakers = slots.iter().map(|(_, w, _)| w.clone()).collect();
-    let encoder = Encoder { subtasks, input, waiting, wakers, output };
+    let room = Arc::new(tokio::sync::Semaphore::new(1 << 20));
+    let encoder = Encoder { ranges, input, waiting, wakers, output, sizes, room, io: io.clone() };
     std::thread::spawn(move || encoder.run());
     let slots = slots
         .into_iter()
