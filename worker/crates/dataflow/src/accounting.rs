@@ -64,7 +64,10 @@ mod tests {
         // Nothing came in: all of it is idle.
         assert_eq!(spent(&[(0, 1, false, false), (50, 51, false, false)], 100), (0, 0));
         // Work, then no room until a look at 30 finds some.
-        assert_eq!(spent(&[(0, 10, true, true), (20, 21, false, true), (30, 40, true, false)], 100), (20, 20));
+        assert_eq!(
+            spent(&[(0, 10, true, true), (20, 21, false, true), (30, 40, true, false)], 100),
+            (20, 20)
+        );
         // It is still waiting.
         assert_eq!(spent(&[(0, 10, true, true)], 100), (10, 90));
         // A look that finds no room is waiting, not working; what comes after room was found is idle.

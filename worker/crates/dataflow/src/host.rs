@@ -403,6 +403,8 @@ impl Host {
         match started {
             Ok(execution) => {
                 let (idle, restored) = (execution.is_empty(), execution.restored());
+                // What was kept of it while it was read stays until another checkpoint is durable.
+                self.local_for = execution.completed();
                 self.current = Current::Running { execution: Box::new(execution), uploads: BTreeMap::new() };
                 if idle {
                     self.say(&stamp, FromWorker::Deployed { restored });

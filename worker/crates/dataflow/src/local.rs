@@ -49,7 +49,12 @@ impl LocalCopies {
     /// Makes this process's folder. `None` where that is not possible, which is told in the log.
     ///
     /// `waiting`: bytes that may wait in memory for the disk; what comes beyond that is not kept.
-    pub(crate) async fn open(scratch: &Scratch, job: &JobUid, random: &dyn Random, waiting: u64) -> Option<Self> {
+    pub(crate) async fn open(
+        scratch: &Scratch,
+        job: &JobUid,
+        random: &dyn Random,
+        waiting: u64,
+    ) -> Option<Self> {
         let (folder, name, limit) = (scratch.folder.join(job.as_str()), random.nonce(), scratch.limit);
         let opened = tokio::task::spawn_blocking(move || OwnFolder::make(&folder, &name)).await;
         match opened.unwrap_or_else(|e| Err(io::Error::other(e))) {
@@ -126,7 +131,8 @@ impl LocalCopies {
     }
 
     /// How many copies could not be used after all.
-    pub(crate) fn unusable(&self) -> u64 {
+    #[cfg(test)]
+    fn unusable(&self) -> u64 {
         self.0.unusable.load(Ordering::Relaxed)
     }
 }
@@ -182,8 +188,12 @@ impl Shared {
             Ok(()) => "it does not match its checksum".to_owned(),
             Err(error) => error.to_string(),
         };
-        self.unusable.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(why, "a copy of checkpoint data on this machine can't be used; the store is read");
+        let so_far = self.unusable.fetch_add(1, Ordering::Relaxed) + 1;
+        tracing::warn!(
+            why,
+            so_far,
+            "a copy of checkpoint data on this machine can't be used; the store is read"
+        );
         if self.lock().remove(copy) {
             self.delete(&[copy]);
         }

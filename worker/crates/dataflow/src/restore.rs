@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use weir_checkpoint::layout::{self, FileKind};
 use weir_checkpoint::Manifest;
+use weir_checkpoint::layout::{self, FileKind};
 use weir_protocol::{
     Blob, BlockRef, CheckpointId, Failure, FailureKind, JobGraph, KeyGroupRange, ObjectRef, SubtaskId,
     TransformId,
@@ -87,7 +87,11 @@ impl Restored {
     ///
     /// # Errors
     /// A value that the transform did not write.
-    pub(crate) fn restore_lists(&self, id: TransformId, transform: &mut dyn Transform) -> Result<(), Failure> {
+    pub(crate) fn restore_lists(
+        &self,
+        id: TransformId,
+        transform: &mut dyn Transform,
+    ) -> Result<(), Failure> {
         for (name, values) in self.lists.get(&id).into_iter().flatten() {
             transform.restore_list(name, values.clone())?;
         }

@@ -29,11 +29,6 @@ impl Sizes {
         let object = (memory_limit / 32).clamp(OBJECT.0, OBJECT.1);
         Self { object, block: object / 4, uploads: 2 * object, ahead: 2 * object, local: 2 * object }
     }
-
-    /// The most that a checkpoint takes of the memory limit besides the state.
-    pub(crate) fn checkpoint(&self) -> u64 {
-        self.uploads + self.object
-    }
 }
 
 /// A size as permits of a semaphore; at least one.
@@ -53,7 +48,7 @@ mod tests {
         for shift in 21..44 {
             let limit = 1_u64 << shift;
             let sizes = Sizes::of(limit);
-            assert!(sizes.checkpoint() * 10 <= limit, "{limit}");
+            assert!((sizes.uploads + sizes.object) * 10 <= limit, "{limit}");
             assert!(sizes.block < sizes.object && sizes.object <= sizes.uploads, "{limit}");
         }
         assert_eq!(Sizes::of(1 << 30).object, 32 << 20);

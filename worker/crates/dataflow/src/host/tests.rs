@@ -84,6 +84,25 @@ async fn every_vertex_tells_its_times_and_when_its_first_rows_went_out() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_that_is_to_go_says_so_once_and_goes_on_until_it_is_released() {
+    let controls = Controls::new(100);
+    let mut worker = TestWorker::start(&controls, Arc::new(MemoryStore::default()), |_| {});
+    worker.deploy(2, None).await;
+    worker.send(WorkerInput::Drain);
+    worker.send(WorkerInput::Drain);
+    controls.give(10_000);
+    controls.settled().await;
+    // A connection that breaks meanwhile changes nothing: the next registration says it again.
+    worker.send(WorkerInput::Disconnected);
+    worker.send(WorkerInput::Connected { worker: WorkerId(2) });
+    controls.give(20_000);
+    controls.settled().await;
+    worker.send(WorkerInput::Release);
+    let said = worker.rest_until(WorkerEnd::Released).await;
+    assert_eq!(said.iter().filter(|o| matches!(o, WorkerOutput::Draining)).count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_large_checkpoint_goes_out_in_many_objects_and_comes_back_at_any_parallelism() {
     let (keys, rows) = (40_000, 120_000);
     let controls = Controls::new(keys);

@@ -31,7 +31,8 @@ impl Uploading {
     ) -> Self {
         let ((objects, objects_in), (rest, rest_in)) = (mpsc::unbounded_channel(), oneshot::channel());
         let attempt = stamp.attempt;
-        let (upload, stamp) = (Upload { worker, attempt, id, objects: objects_in, rest: rest_in }, stamp.clone());
+        let (upload, stamp) =
+            (Upload { worker, attempt, id, objects: objects_in, rest: rest_in }, stamp.clone());
         let task = io.spawn(async move {
             let result = places.upload(upload).await.map_err(|failure| (id, failure));
             let _ = done.send(Done::Uploaded(stamp, result));

@@ -50,10 +50,7 @@ impl Read {
 /// The reads that give each table its blocks in its own order, each block once. `wanted` by object and offset;
 /// `sequences`: for each table its objects in the order in which they apply (within an object, blocks apply
 /// as they lie). `None` if the sequences contradict each other.
-pub(crate) fn reads(
-    wanted: BTreeMap<(String, u64), Wanted>,
-    sequences: &[Vec<String>],
-) -> Option<Vec<Read>> {
+pub(crate) fn reads(wanted: BTreeMap<(String, u64), Wanted>, sequences: &[Vec<String>]) -> Option<Vec<Read>> {
     let ranks = ranks(sequences)?;
     let rank = |w: &Wanted| ranks.get(w.object.key.as_str()).copied().unwrap_or(0);
     // By object and offset already, and the sort is stable.

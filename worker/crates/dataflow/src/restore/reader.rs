@@ -69,7 +69,12 @@ struct Found {
 
 impl Reader {
     /// Begins to read for subtasks in these slots; `restored` takes the blocks from there.
-    pub(crate) fn start(self, restored: &mut Restored, reads: Vec<Read>, placed: &[(SubtaskId, u32)]) -> Reading {
+    pub(crate) fn start(
+        self,
+        restored: &mut Restored,
+        reads: Vec<Read>,
+        placed: &[(SubtaskId, u32)],
+    ) -> Reading {
         let (over, report) = (Arc::<AtomicBool>::default(), Arc::<Mutex<RestoreReport>>::default());
         let slot_of: BTreeMap<SubtaskId, u32> = placed.iter().copied().collect();
         let (feeds, ends) = Feeds::new(slot_of.values().copied(), &over);
@@ -102,7 +107,8 @@ impl Reader {
                 (read, held.ok().map(Arc::new))
             }
         });
-        let mut found = admitted.map(|(read, held)| self.read_one(read, held)).buffered(READS_AT_A_TIME).boxed();
+        let mut found =
+            admitted.map(|(read, held)| self.read_one(read, held)).buffered(READS_AT_A_TIME).boxed();
         while let Some(next) = found.next().await {
             let (read, found, held) = next?;
             report.local_bytes += found.local_bytes;
@@ -118,7 +124,11 @@ impl Reader {
         Ok(report)
     }
 
-    fn read_one(&self, read: Read, held: Option<Held>) -> BoxFuture<'_, Result<(Read, Found, Held), Failure>> {
+    fn read_one(
+        &self,
+        read: Read,
+        held: Option<Held>,
+    ) -> BoxFuture<'_, Result<(Read, Found, Held), Failure>> {
         Box::pin(async move {
             let held = held.ok_or_else(|| Failure::new(FailureKind::Bug, "room to read ahead is closed"))?;
             let found = self.blocks(&read.object, &read.blocks).await?;

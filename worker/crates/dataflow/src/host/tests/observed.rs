@@ -18,7 +18,12 @@ pub(super) struct Observed {
 
 impl Observed {
     pub(super) fn new(inner: MemoryStore) -> Arc<Self> {
-        Arc::new(Self { inner, reads: Mutex::default(), hang: watch::channel(None).0, hung: watch::channel(0).0 })
+        Arc::new(Self {
+            inner,
+            reads: Mutex::default(),
+            hang: watch::channel(None).0,
+            hung: watch::channel(0).0,
+        })
     }
 
     /// Reads so far of keys that begin so.

@@ -134,7 +134,8 @@ impl TestWorker {
             acks.insert(ack.subtask, *ack);
         }
         let mut objects: Vec<ObjectRef> = Vec::new();
-        let parts = graph.subtasks().filter_map(|s| acks.remove(&s)).map(|ack| part(&mut objects, ack)).collect();
+        let parts =
+            graph.subtasks().filter_map(|s| acks.remove(&s)).map(|ack| part(&mut objects, ack)).collect();
         let manifest = Manifest {
             job: self.stamp.job.clone(),
             attempt: self.stamp.attempt,
@@ -151,6 +152,13 @@ impl TestWorker {
         self.tell(ToWorker::Commit { id, sinks: Vec::new() });
         self.hear(|m| matches!(m, FromWorker::Committed { id: of } if of == id).then_some(())).await;
         written
+    }
+
+    /// Waits for its end; gives all that it said until then and was not heard.
+    pub(super) async fn rest_until(mut self, end: WorkerEnd) -> Vec<WorkerOutput> {
+        let ended = tokio::time::timeout(LONG, &mut self.task).await.expect("in time");
+        assert_eq!(ended.unwrap(), end);
+        std::iter::from_fn(|| self.output.try_recv().ok()).collect()
     }
 
     pub(super) async fn end(self) {
