@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use weir_checkpoint::store::{MemoryStore, Store};
 use weir_protocol::{FromWorker, ToWorker};
+use weir_runtime::{Clock, SystemClock};
 
 use super::*;
 use job::{Controls, expected};
@@ -65,7 +66,7 @@ async fn a_cancel_does_not_wait_for_the_store() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_vertex_tells_its_times_and_when_its_first_rows_went_out() {
     let controls = Controls::new(100);
-    let before = weir_runtime::SystemClock::default().now().0;
+    let before = SystemClock::default().now().0;
     let mut worker = TestWorker::start(&controls, Arc::new(MemoryStore::default()), |_| {});
     let started = Instant::now();
     worker.deploy(2, None).await;
