@@ -241,6 +241,7 @@ fn config() -> JobConfig {
         },
         restart: RestartStrategy::None,
         on_unreadable: OnUnreadable::Stop,
+        liveness: weir_protocol::LivenessConfig::default(),
     }
 }
 
