@@ -3,7 +3,8 @@
 //! ```text
 //! journal/00000000000000000007.rec        one record
 //! journal.boundary                        slots up to this number do not exist, whatever a read says
-//! data/a000003/c000042/<worker>-<random>  state of one worker in one checkpoint
+//! data/a000003/c000042/<worker>-<random>  state of one worker in one checkpoint, or a part
+//!                                         of it: objects are of some tens of MiB at most
 //! manifest/a000003/c000042-<random>       what one checkpoint consists of
 //! savepoints/<id>/…                       owned by the user, never collected
 //! ```
