@@ -130,9 +130,12 @@ async fn run_attempt(config: &JobConfig, job: Job, options: &RunOptions) -> Resu
     let worker = tokio::spawn(worker);
 
     let (stop, stops) = mpsc::channel(2);
-    let mut coordinator_options = Options::new(config.clone(), job.graph, spec_digest(config));
+    let mut coordinator_options = Options::new(config.clone(), job.graph.clone(), spec_digest(config));
     coordinator_options.start = options.start.clone();
-    let shell = Shell { store, workers: Workers { link, events }, clock, random, stop: stops };
+    // All slots are in this process: nobody else will come.
+    coordinator_options.gather = Duration::ZERO;
+    let plan = planner::graphs(planner::planner(config, Arc::new(job.clone())));
+    let shell = Shell { store, workers: Workers { link, events }, clock, random, stop: stops, plan };
     let (coordinator, status) = Coordinator::new(coordinator_options, shell);
 
     let signal = signals::watch(stop);
@@ -144,7 +147,8 @@ async fn run_attempt(config: &JobConfig, job: Job, options: &RunOptions) -> Resu
                 &format!("status at http://{address}/v1/job, metrics at http://{address}/metrics"),
             );
         }
-        tokio::spawn(weir_coordinator::http::serve(listener, status.clone(), async {
+        let api = weir_coordinator::http::Api { status: status.clone(), requests: coordinator.requests() };
+        tokio::spawn(weir_coordinator::http::serve(listener, api, async {
             // Ends with the run, whether by a message or because the run is gone.
             let _ = closed.await;
         }));

@@ -1,7 +1,8 @@
-//! Plans the job for a worker, at whatever parallelism it is to run.
+//! Plans the job for workers and for its coordinator, at whatever parallelism it is to run.
 
 use std::sync::Arc;
 
+use weir_coordinator::PlanGraph;
 use weir_dataflow::{Job, PlanJob};
 use weir_plan::PlanOptions;
 use weir_protocol::{Failure, FailureKind, JobConfig};
@@ -25,4 +26,9 @@ pub(super) fn planner(config: &JobConfig, planned: Arc<Job>) -> PlanJob {
             }
         }
     })
+}
+
+/// The same for the coordinator, which needs the graph alone.
+pub(super) fn graphs(plan: PlanJob) -> PlanGraph {
+    Arc::new(move |parallelism| plan(parallelism).map(|job| job.graph.clone()))
 }
