@@ -5,8 +5,8 @@ mod build;
 use serde::{Deserialize, Serialize};
 use weir_checkpoint::Counters;
 use weir_protocol::{
-    Attempt, CheckpointId, CheckpointKind, Execution, Failure, JobGraph, JobUid, PhaseTimes,
-    RestoreReport, SubtaskId, SubtaskProgress, VertexId, WorkerId,
+    Attempt, CheckpointId, CheckpointKind, Execution, Failure, JobGraph, JobUid, PhaseTimes, RestoreReport,
+    SubtaskId, SubtaskProgress, VertexId, WorkerId,
 };
 
 /// The whole status of a job: what `GET /v1/job` returns. Times are microseconds since the Unix epoch.

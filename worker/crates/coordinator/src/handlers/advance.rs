@@ -26,7 +26,9 @@ impl Step<'_> {
     /// Whether a phase came to its end by what is known already.
     fn next_phase(&mut self) -> bool {
         match &self.state.phase {
-            Phase::Waiting if self.state.ending.is_none() && self.state.journal_idle() => self.begin_execution(),
+            Phase::Waiting if self.state.ending.is_none() && self.state.journal_idle() => {
+                self.begin_execution()
+            }
             Phase::Running { .. } => {
                 self.last_checkpoint();
                 false

@@ -33,7 +33,11 @@ impl JobStatus {
                 _ => None,
             },
             parallelism: state.layout.parallelism,
-            rescaling_to: state.rescale.as_ref().or(state.next_layout.as_ref()).map(|layout| layout.parallelism),
+            rescaling_to: state
+                .rescale
+                .as_ref()
+                .or(state.next_layout.as_ref())
+                .map(|layout| layout.parallelism),
             graph: weir_protocol::JobGraph::clone(graph),
             workers: workers(state),
             source_rows: ends(false).map(|v| v.rows_in).sum(),
@@ -103,9 +107,7 @@ fn detail(state: &State) -> Option<String> {
         Phase::Loading => state.point.as_ref().map(|p| format!("reading checkpoint {}", p.id)),
         Phase::Planning => Some("planning the job at the parallelism that it goes on with".to_owned()),
         Phase::Waiting => Some(waiting(state)),
-        Phase::Adopting { missing, .. } => {
-            Some(format!("{} workers are being taken over", missing.len()))
-        }
+        Phase::Adopting { missing, .. } => Some(format!("{} workers are being taken over", missing.len())),
         Phase::Deploying { missing } => {
             Some(format!("{} workers are starting their subtasks", missing.len()))
         }
