@@ -98,9 +98,12 @@ impl World {
         let Some(w) = self.worker_of(p, id) else {
             return;
         };
-        let deployed = self.processes[p].deployed.clone();
-        let runs = self.workers[w].run.as_ref().is_some_and(|run| Some(&run.deployed) == deployed.as_ref());
-        self.ghost.require(!runs, "D2: a worker was let go while subtasks of the newest execution run on it");
+        let process = &self.processes[p];
+        let run = self.workers[w].run.as_ref();
+        let runs = run.is_some_and(|run| Some(&run.deployed) == process.deployed.as_ref());
+        let needed = runs && process.state.is_running();
+        self.ghost
+            .require(!needed, "D2: a worker was let go while subtasks of the running execution are on it");
         self.kill(w);
     }
 
