@@ -64,11 +64,14 @@ fn rescale(args: &RescaleArgs) -> Result<String, AskError> {
     while begun.elapsed() < args.timeout {
         if let Some(pause) = pause_after(&args.job.status()?, to) {
             let pause = pause.as_secs_f64();
-            return Ok(format!("the job runs at parallelism {to}, before {from}; rows stood still for {pause:.2} s"));
+            return Ok(format!(
+                "the job runs at parallelism {to}, before {from}; rows stood still for {pause:.2} s"
+            ));
         }
         std::thread::sleep(LOOK_EVERY);
     }
-    let message = format!("the job does not run at parallelism {to} after {:?}; it goes on trying", args.timeout);
+    let message =
+        format!("the job does not run at parallelism {to} after {:?}; it goes on trying", args.timeout);
     Err(AskError::Refused { status: 504, message })
 }
 

@@ -57,8 +57,9 @@ impl Bench {
         let clock = Arc::new(SystemClock::default());
         let wanted =
             ClaimWanted { spec: "spec".into(), start: Start::Continue, restore_from: None, patience: None };
-        let (journal, claimed) =
-            Journal::claim(store.clone(), clock, Arc::new(SeededRandom::new(1)), wanted).await.expect("claimed");
+        let (journal, claimed) = Journal::claim(store.clone(), clock, Arc::new(SeededRandom::new(1)), wanted)
+            .await
+            .expect("claimed");
         let mut bench = Self {
             state: State::new(options),
             store,
@@ -132,7 +133,8 @@ impl Bench {
     async fn answer(&mut self, worker: WorkerId, stamp: &Stamp, message: ToWorker) {
         let answers = match message {
             ToWorker::Deploy { placement, .. } => {
-                let mine = placement.into_iter().filter(|(_, to, _)| *to == worker).map(|(subtask, ..)| subtask);
+                let mine =
+                    placement.into_iter().filter(|(_, to, _)| *to == worker).map(|(subtask, ..)| subtask);
                 self.placed.insert(worker, mine.collect());
                 vec![FromWorker::Deployed { restored: RestoreReport::default() }]
             }
@@ -141,7 +143,10 @@ impl Bench {
                 let key = weir_checkpoint::layout::data(stamp.attempt, id, &format!("w{worker}"));
                 self.store.put(&key, Payload::from(vec![0_u8; 8])).await.expect("put");
                 let placed = &self.placed[&worker];
-                placed.iter().map(|s| FromWorker::Ack { id, ack: Box::new(ack(*s, worker, stamp, id)) }).collect()
+                placed
+                    .iter()
+                    .map(|s| FromWorker::Ack { id, ack: Box::new(ack(*s, worker, stamp, id)) })
+                    .collect()
             }
             other => panic!("not expected: {other:?}"),
         };

@@ -104,7 +104,7 @@ fn what_was_given_up_is_not_taken_over() {
 #[test]
 fn a_worker_is_left_and_the_parallelism_changes_at_any_step() {
     let one = Setup { unclear: 0, crashes: 0, starts: 1, workers: 2, group: 0, ..Setup::model(1) };
-    explore("moving", Setup { moves: 2, timers: 2, ..one });
+    explore("moving", Setup { moves: 1, timers: 2, ..one });
 }
 
 /// Looks for a violation until one is found, at most for a while.
@@ -138,21 +138,10 @@ fn mutants_of_checkpoints_are_caught() {
     catches(Mutant::QuietSplitLeftOut, split);
 }
 
+/// Those that take a longer way are left to the seeds.
 #[test]
-fn mutants_of_executions_are_caught() {
-    let bounds = |parallelism| Setup {
-        unclear: 0,
-        starts: 2,
-        at_once: 1,
-        group: 0,
-        workers: 2,
-        failures: 1,
-        timers: 2,
-        ..Setup::model(parallelism)
-    };
-    catches(Mutant::AdoptIncomplete, bounds(2));
-    catches(Mutant::AdoptOlder, Setup { timers: 3, ..bounds(1) });
-    catches(Mutant::OldRowsAccepted, Setup { crashes: 0, starts: 1, ..bounds(1) });
-    catches(Mutant::HoldIgnored, Setup { crashes: 0, failures: 0, moves: 1, rows: 2, ..bounds(1) });
-    catches(Mutant::ReleasedTooEarly, Setup { crashes: 0, failures: 0, moves: 1, ..bounds(1) });
+fn mutants_of_planned_moves_are_caught() {
+    let one = || Setup { unclear: 0, crashes: 0, starts: 1, workers: 2, group: 0, ..Setup::model(1) };
+    catches(Mutant::HoldIgnored, Setup { moves: 1, timers: 2, rows: 2, ..one() });
+    catches(Mutant::ReleasedTooEarly, Setup { moves: 1, timers: 2, ..one() });
 }

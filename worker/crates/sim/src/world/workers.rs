@@ -79,6 +79,15 @@ impl World {
         }
     }
 
+    /// A worker leaves its coordinator.
+    pub(super) fn leave(&mut self, w: usize) {
+        if let (Some(p), Some(link)) = (self.process_of(w), &self.workers[w].link) {
+            let worker = link.id;
+            self.processes[p].gone.push_back(worker);
+        }
+        self.workers[w].disconnect();
+    }
+
     /// A worker's process ends, and another comes in its place.
     pub(super) fn kill(&mut self, w: usize) {
         self.cut(w);
