@@ -4,12 +4,14 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "code of tests: a broken assumption ends the test")]
 
 pub mod conformance;
+mod crashing;
 mod faulty;
 mod racy;
 mod s3_proxy;
 mod s3_server;
 mod tools;
 
+pub use crashing::{CrashingStore, Death};
 pub use faulty::{Faults, FaultyStore};
 pub use racy::RacyStore;
 pub use s3_proxy::{S3Fault, S3Proxy};
