@@ -6,6 +6,7 @@
 pub mod conformance;
 mod crashing;
 mod faulty;
+mod net_proxy;
 mod racy;
 mod s3_proxy;
 mod s3_server;
@@ -13,6 +14,7 @@ mod tools;
 
 pub use crashing::{CrashingStore, Death};
 pub use faulty::{Faults, FaultyStore};
+pub use net_proxy::{NetFault, NetProxy};
 pub use racy::RacyStore;
 pub use s3_proxy::{S3Fault, S3Proxy};
 pub use s3_server::{ACCESS_KEY, BUCKET, S3Kind, S3Server, SECRET_KEY};
