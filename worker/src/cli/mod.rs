@@ -10,7 +10,6 @@ mod coordinator;
 mod ended;
 mod exit;
 mod explain;
-mod http;
 mod input;
 mod logging;
 mod run;
