@@ -80,15 +80,11 @@ fn hot_items(start: &str) -> Rows {
     }))
 }
 
-/// The options of nexmark by which [`BIDS`] were made.
-fn events(number: &str) -> [(String, String); 1] {
-    [(format!("'events.num' = '{number}'"), format!("'events.num' = '{EVENTS}'"))]
-}
-
-fn shorter(root: &Root, manifest: &str, number: &str, others: &[(&str, &str)]) {
-    let [(from, to)] = events(number);
-    let changes: Vec<_> = [(from.as_str(), to.as_str())].into_iter().chain(others.iter().copied()).collect();
-    root.change(manifest, &changes);
+/// Changes a manifest so that its events are those that [`BIDS`] were among.
+fn shorter(root: &Root, manifest: &str, events: &str, others: &[(&str, &str)]) {
+    let (from, to) = (format!("'events.num' = '{events}'"), format!("'events.num' = '{EVENTS}'"));
+    root.change(manifest, &[(&from, &to)]);
+    root.change(manifest, others);
 }
 
 #[test]

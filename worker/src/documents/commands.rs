@@ -77,7 +77,8 @@ fn describe(command: &Command, out: &mut String) {
     } else if !command.has_subcommands() {
         let about = command.get_long_about().or(command.get_about());
         let about = about.map(ToString::to_string).unwrap_or_default();
-        let about = if about.ends_with('.') { about } else { about.replacen("\n\n", ".\n\n", 1) };
+        let ended = |p: &str| if p.ends_with('.') { p.to_owned() } else { format!("{p}.") };
+        let about = about.split("\n\n").map(ended).collect::<Vec<_>>().join("\n\n");
         let usage = command.clone().render_usage().to_string();
         let usage = usage.trim_start_matches("Usage:").trim();
         *out += &format!("## {name}\n\n{about}\n\n```text\n{usage}\n```\n\n");

@@ -105,7 +105,7 @@ fn declarations_that_are_wrong() {
         ),
         (
             "CREATE TABLE t (a TIMESTAMP(3), WATERMARK FOR a AS a) WITH ('connector' = 'blackhole', 'scan.watermark.idle-timeout' = '0 s');",
-            "1:119 option 'scan.watermark.idle-timeout': it must be longer than 0",
+            "1:120 option 'scan.watermark.idle-timeout': it must be longer than 0",
         ),
         (
             "CREATE TABLE t (a INT, WATERMARK FOR a AS a) WITH ('connector' = 'blackhole');",
