@@ -83,7 +83,7 @@ fn hot_items(start: &str) -> Rows {
 /// Changes a manifest so that its events are those that [`BIDS`] were among.
 fn shorter(root: &Root, manifest: &str, events: &str, others: &[(&str, &str)]) {
     let (from, to) = (format!("'events.num' = '{events}'"), format!("'events.num' = '{EVENTS}'"));
-    root.change(manifest, &[(&from, &to)]);
+    root.change(manifest, &[(from.as_str(), to.as_str())]);
     root.change(manifest, others);
 }
 
