@@ -1,10 +1,13 @@
 //! The command line: what can be asked, and how answers are shown.
 //!
 //! Owns: arguments, help, logging, exit codes, texts for people. It does not own running a job
-//! (`weir::run`), and decides nothing about state.
+//! (`weir::run`, `weir::process`), and decides nothing about state.
 
+mod certificates;
 mod checkpoints;
 mod completions;
+mod coordinator;
+mod ended;
 mod exit;
 mod explain;
 mod input;
@@ -12,8 +15,10 @@ mod logging;
 mod run;
 mod storage;
 mod table;
+mod transport;
 mod validate;
 mod version;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -43,6 +48,9 @@ enum Command {
     Checkpoints(checkpoints::CheckpointsCommand),
     #[command(subcommand)]
     Storage(storage::StorageCommand),
+    Coordinator(coordinator::CoordinatorArgs),
+    Worker(worker::WorkerArgs),
+    Certificates(certificates::CertificatesArgs),
     Completions(completions::CompletionsArgs),
     Version(version::VersionArgs),
 }
@@ -75,6 +83,9 @@ pub(crate) fn main() -> ExitCode {
         Command::Explain(args) => explain::main(args),
         Command::Checkpoints(command) => checkpoints::main(command),
         Command::Storage(command) => storage::main(command),
+        Command::Coordinator(args) => coordinator::main(args),
+        Command::Worker(args) => worker::main(args),
+        Command::Certificates(args) => certificates::main(args),
         Command::Completions(args) => completions::main(args),
         Command::Version(args) => version::main(args),
     };

@@ -33,6 +33,7 @@ impl Options {
     /// The usual limits for a job.
     pub fn new(config: JobConfig, graph: JobGraph, spec: impl Into<String>) -> Self {
         Self {
+            cancel_timeout: config.liveness.cancel_timeout,
             config,
             graph,
             spec: spec.into(),
@@ -40,7 +41,6 @@ impl Options {
             restore_from: None,
             claim_patience: None,
             history: 20,
-            cancel_timeout: Duration::from_secs(60),
             garbage_every: 10,
         }
     }

@@ -47,6 +47,7 @@ impl Host {
                 all.map(|subtask| FromWorker::Ack { id, ack: Box::new(ack(subtask)) }).collect()
             }
             ToWorker::Abort { .. } => Vec::new(),
+            ToWorker::Adopt { .. } => vec![FromWorker::Adopted],
             ToWorker::Cancel => vec![FromWorker::Stopped],
         }
     }

@@ -5,12 +5,14 @@
 
 pub mod conformance;
 mod faulty;
+mod net_proxy;
 mod racy;
 mod s3_proxy;
 mod s3_server;
 mod tools;
 
 pub use faulty::{Faults, FaultyStore};
+pub use net_proxy::{NetFault, NetProxy};
 pub use racy::RacyStore;
 pub use s3_proxy::{S3Fault, S3Proxy};
 pub use s3_server::{ACCESS_KEY, BUCKET, S3Kind, S3Server, SECRET_KEY};
