@@ -57,7 +57,7 @@ fn kind(path: &str, schema: &Value) -> String {
     }
     if let Some(words) = schema["enum"].as_array() {
         let words: Vec<_> = words.iter().filter_map(Value::as_str).map(code).collect();
-        return words.join(" or ");
+        return words.join(", ");
     }
     match (schema["type"].as_str(), schema["pattern"].as_str()) {
         (Some("string"), Some(limits::DURATION)) => "duration",
