@@ -97,7 +97,7 @@ help! {
         ("REGEXP_REPLACE(a, pattern, b)", "every match replaced by b; $1 stands for a group", "REGEXP_REPLACE('a1b22', '[0-9]+', '#')", "STRING", "a#b#", &["REGEXP_REPLACE"]);
     }
     TIME {
-        ("t + INTERVAL '…' unit, t - INTERVAL '…' unit", "later or earlier", "TIMESTAMP '2026-03-01 00:00:00' - INTERVAL '1' SECOND", "TIMESTAMP(0)", "2026-02-28 23:59:59", &["+", "-"]);
+        ("t + INTERVAL '…' unit, t - INTERVAL '…' unit", "later or earlier", "TIMESTAMP '2026-03-01 00:00:00' - INTERVAL '1' SECOND", "TIMESTAMP(3)", "2026-02-28 23:59:59.000", &["+", "-"]);
         ("EXTRACT(unit FROM t)", "a part of a time: YEAR, QUARTER, MONTH, WEEK, DAY, DOY, DOW (Sunday is 1), HOUR, MINUTE, SECOND …", "EXTRACT(DAY FROM DATE '2020-02-29')", "BIGINT", "29", &["EXTRACT"]);
         ("YEAR(t), QUARTER(t), MONTH(t), WEEK(t), DAYOFYEAR(t), DAYOFMONTH(t), DAYOFWEEK(t), HOUR(t), MINUTE(t), SECOND(t)", "the same", "QUARTER(DATE '2020-05-01')", "BIGINT", "2", &["YEAR", "QUARTER", "MONTH", "WEEK", "DAYOFYEAR", "DAYOFMONTH", "DAYOFWEEK", "HOUR", "MINUTE", "SECOND"]);
         ("FLOOR(t TO unit)", "the start of the unit that t is in", "FLOOR(TIMESTAMP '2020-02-29 23:59:58' TO HOUR)", "TIMESTAMP(0)", "2020-02-29 23:00:00", &["FLOOR TO"]);
