@@ -15,7 +15,8 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use weir_checkpoint::Store;
-use weir_runtime::{Clock, Random, Timestamp};
+use weir_protocol::{FromWorker, ToWorker};
+use weir_runtime::{Clock, Random, Timestamp, crash_point};
 
 use crate::action::Action;
 use crate::event::{Event, Exit, Moment, StopRequest};
@@ -94,12 +95,15 @@ impl Coordinator {
                 continue;
             };
             let moment = Moment { now: self.shell.clock.now(), random: self.shell.random.next_u64() };
+            let (before, after) = crash_points_of(&event);
+            crash_point(before);
             for action in step(&mut self.state, event, moment) {
                 if let Some(exit) = self.act(action, &records, &answers) {
                     self.publish();
                     return exit;
                 }
             }
+            crash_point(after);
             self.publishing.due = true;
         }
     }
@@ -131,7 +135,15 @@ impl Coordinator {
         let patience = self.state.options.config.checkpoint.timeout;
         match action {
             Action::Send { worker, stamp, message } => {
-                self.shell.workers.link.send(worker, stamp, message.into_inner());
+                let message = message.into_inner();
+                let (before, after) = match &message {
+                    ToWorker::Trigger { .. } => ("coordinator:trigger:before", "coordinator:trigger:after"),
+                    ToWorker::Commit { .. } => ("coordinator:commit:before", "coordinator:commit:after"),
+                    _ => ("", ""),
+                };
+                crash_point(before);
+                self.shell.workers.link.send(worker, stamp, message);
+                crash_point(after);
             }
             Action::GiveUp { worker } => self.shell.workers.link.give_up(worker),
             Action::Release { worker } => self.shell.workers.link.release(worker),
@@ -169,6 +181,19 @@ async fn after(wait: Option<Duration>) {
     match wait {
         Some(wait) => tokio::time::sleep(wait).await,
         None => std::future::pending().await,
+    }
+}
+
+/// The steps of a checkpoint that an event is for the coordinator.
+fn crash_points_of(event: &Event) -> (&'static str, &'static str) {
+    match event {
+        Event::Message { message: FromWorker::Ack { .. }, .. } => {
+            ("coordinator:ack:before", "coordinator:ack:after")
+        }
+        Event::Message { message: FromWorker::Committed { .. }, .. } => {
+            ("coordinator:committed:before", "coordinator:committed:after")
+        }
+        _ => ("", ""),
     }
 }
 

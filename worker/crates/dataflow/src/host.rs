@@ -20,6 +20,7 @@ use weir_protocol::{
     CheckpointId, Failure, FailureKind, FromWorker, ManifestRef, RunningExecution, SinkHandles, Stamp,
     SubtaskId, SubtaskProgress, ToWorker, TransformId, WorkerId,
 };
+use weir_runtime::crash_point;
 
 use crate::commit::Committers;
 use crate::deploy::{Deployment, queue_bytes};
@@ -183,10 +184,17 @@ struct Host {
 impl Host {
     /// Says something to the coordinator, if there is one.
     fn say(&self, stamp: &Stamp, message: FromWorker) {
+        let (before, after) = match &message {
+            FromWorker::Ack { .. } => ("worker:ack:before", "worker:ack:after"),
+            FromWorker::Committed { .. } => ("worker:committed:before", "worker:committed:after"),
+            _ => ("", ""),
+        };
+        crash_point(before);
         if self.connected.is_some() {
             // If the link is gone, `run_worker` ends by its input.
             let _ = self.output.send(WorkerOutput::Message(stamp.clone(), message));
         }
+        crash_point(after);
     }
 
     /// Shows what could be taken over.
@@ -333,7 +341,10 @@ impl Host {
 
     fn trigger(&mut self, stamp: &Stamp, barrier: Barrier, hold: bool) {
         let Some((execution, _)) = self.running(stamp) else { return };
-        if let Err(failure) = execution.trigger(barrier, hold) {
+        crash_point("worker:trigger:before");
+        let triggered = execution.trigger(barrier, hold);
+        crash_point("worker:trigger:after");
+        if let Err(failure) = triggered {
             for subtask in execution.subtasks() {
                 let failure = failure.clone();
                 self.say(stamp, FromWorker::Decline { id: barrier.id, subtask, failure });
@@ -356,7 +367,9 @@ impl Host {
         let done = self.done.clone();
         // An owned task: a commit that began is never dropped half-way by what happens here.
         self.io.spawn(async move {
+            crash_point("worker:commit:before");
             let result = committers.commit(handles).await;
+            crash_point("worker:commit:after");
             let _ = done.send(Done::Committed(stamp, id, result));
         });
     }
@@ -488,6 +501,7 @@ impl Host {
         match encoded.piece {
             Piece::Object(object) => uploading.object(object),
             Piece::Whole(Whole { objects, subtasks }) => {
+                crash_point("worker:upload:before");
                 uploading.rest(Rest { objects, parts: execution.parts(id, subtasks) });
             }
         }
@@ -497,6 +511,7 @@ impl Host {
         let Some((execution, uploads)) = self.running(stamp) else { return };
         let messages: Vec<FromWorker> = match result {
             Ok(done) => {
+                crash_point("worker:upload:after");
                 uploads.remove(&done.id);
                 execution.acknowledge(done)
             }

@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use weir_protocol::{CheckpointId, Failure, SubtaskId, SubtaskProgress, TransformId};
-use weir_runtime::{Clock, Timestamp};
+use weir_runtime::{Clock, Timestamp, crash_point};
 use weir_state::StateTable;
 
 use crate::accounting::{Accounting, micros};
@@ -251,8 +251,10 @@ impl Subtask {
                 let now = self.clock.now();
                 if self.alignment.current().is_none_or(|id| id < barrier.id) {
                     self.align_since = Some(now);
+                    crash_point("worker:alignment:before");
                 }
                 if let Aligned::Complete(barrier) = self.alignment.barrier(input, barrier) {
+                    crash_point("worker:alignment:after");
                     // Frozen in the next step at the earliest, once the chain is not pending.
                     self.due = Some((barrier, self.align_since.take().unwrap_or(now)));
                 }
@@ -290,6 +292,7 @@ impl Subtask {
         if self.trackers.in_flight().is_some() {
             self.settle(barrier.completed);
         }
+        crash_point("worker:freeze:before");
         let aligned = self.clock.now();
         let times = weir_protocol::PhaseTimes {
             trigger_us: since.0.saturating_sub(barrier.triggered_us),
@@ -310,6 +313,7 @@ impl Subtask {
         snapshot.times = weir_protocol::PhaseTimes { freeze_us: micros(frozen.since(aligned)), ..times };
         snapshot.frozen_at = frozen;
         self.snapshot = Some(snapshot);
+        crash_point("worker:freeze:after");
         Ok(())
     }
 

@@ -4,8 +4,10 @@
 //! It does not own any policy.
 
 mod clock;
+mod crash;
 mod random;
 pub mod tls;
 
 pub use clock::{Clock, SystemClock, Timestamp};
+pub use crash::crash_point;
 pub use random::{Random, SeededRandom, SystemRandom};

@@ -8,7 +8,7 @@ use weir_checkpoint::{
     AppendError, ClaimError, ClaimWanted, Journal, Slot, Store, StoreError, StoreErrorKind,
 };
 use weir_protocol::{Failure, FailureKind};
-use weir_runtime::{Clock, Random};
+use weir_runtime::{Clock, Random, crash_point};
 
 use super::garbage::Garbage;
 use super::stored::tell;
@@ -104,10 +104,12 @@ async fn keep(
     while let Some(order) = orders.recv().await {
         match order {
             Order::Append(entry) => {
+                crash_point("coordinator:record:before");
                 let outcome = match entry {
                     Entry::Body(body) => journal.append(body).await,
                     Entry::Renewal => journal.renew_claim().await,
                 };
+                crash_point("coordinator:record:after");
                 let outcome = outcome.map_or_else(stopped, AppendOutcome::Durable);
                 tell(&answers, Event::Appended(outcome));
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use weir_checkpoint::manifest::{Problem, WriteError, check_present, read_manifest, write_manifest};
 use weir_checkpoint::{Manifest, Store};
 use weir_protocol::{CheckpointId, Failure, FailureKind, ManifestRef, ObjectRef};
-use weir_runtime::Random;
+use weir_runtime::{Random, crash_point};
 
 use super::Answers;
 use crate::checkpoint::prepared;
@@ -50,6 +50,7 @@ pub(super) fn write(
 ) {
     tokio::spawn(async move {
         let (mut pause, mut left) = (FIRST_PAUSE, patience);
+        crash_point("coordinator:manifest:before");
         let result = loop {
             match write_manifest(store.as_ref(), random.as_ref(), &manifest).await {
                 Err(WriteError::Store(error)) if error.is_unknown() && !left.is_zero() => {
@@ -63,6 +64,7 @@ pub(super) fn write(
             WriteError::Codec(why) => Failure::new(FailureKind::Bug, why.to_string()),
             WriteError::Store(error) => Failure::new(FailureKind::Store, error.to_string()),
         });
+        crash_point("coordinator:manifest:after");
         tell(&answers, Event::ManifestWritten { id: manifest.id, result });
     });
 }
