@@ -141,7 +141,8 @@ async fn a_worker_of_another_job_is_refused_and_hears_why() {
 
 #[tokio::test]
 async fn a_worker_that_takes_nothing_is_lost_and_costs_no_more_than_its_queue() {
-    let (server, mut events) = server_on(listener().await, HEARTBEAT, limits());
+    let patient = Heartbeat { every: ms(50), lost_after: LONG };
+    let (server, mut events) = server_on(listener().await, patient, limits());
     let mut peer = super::hostile_workers::Peer::connect(server.address()).await;
     peer.hello("a").await;
     assert!(matches!(next(&mut events).await, ServerEvent::Registered { .. }));
