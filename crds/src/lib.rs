@@ -22,7 +22,7 @@ mod text;
 pub use config::{Given, to_config};
 pub use overrides::{Override, read_override};
 pub use problem::{Place, Problem, nearest};
-pub use settings::Setting;
+pub use settings::{Setting, setting_help};
 pub use shape::{API_VERSION, Shape, check_shape, field_path, schema};
 pub use spec::*;
 pub use status::*;

@@ -199,6 +199,23 @@ const FAMILIES: &[(&str, &str)] = &[
     ("metrics.", "it has no meaning here: metrics are always on"),
 ];
 
+/// Every key that `SET` knows, with what it means in words (Markdown), for the documents. A key that ends in `*` stands
+/// for all that begin so.
+pub fn setting_help() -> Vec<(String, String)> {
+    let keys = RULES.iter().map(|(key, rule)| {
+        let meaning = match rule {
+            Field(path, _) => format!("`spec.{path}`"),
+            Of(strategy, path, _) => format!("`spec.{path}`, of strategy `{strategy:?}`"),
+            Name => "the name of the job for people".to_owned(),
+            Always(values, why) => format!("only `{}`: {why}", values.join("`, `")),
+            Never(why) => format!("refused: {why}"),
+        };
+        ((*key).to_owned(), meaning)
+    });
+    let families = FAMILIES.iter().map(|(prefix, why)| (format!("{prefix}*"), format!("refused: {why}")));
+    keys.chain(families).collect()
+}
+
 /// A spec with the settings taken into it.
 pub(crate) struct Applied {
     pub(crate) spec: StreamJobSpec,

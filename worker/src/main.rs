@@ -1,6 +1,8 @@
 //! The program `weir`: one binary for people at a terminal and for the pods of a job.
 
 mod cli;
+#[cfg(test)]
+mod documents;
 mod manifest;
 
 use std::process::ExitCode;

@@ -71,25 +71,3 @@ impl From<Exit> for ExitCode {
         Self::from(exit as u8)
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_document_of_exit_codes_is_this_list() {
-        let mut text =
-            "# Exit codes\n\nMade from `worker/src/cli/exit.rs`; to make it anew: `WEIR_UPDATE=1 cargo \
-                        test -p weir exit`.\n\n| code | name | meaning |\n| --- | --- | --- |\n"
-                .to_owned();
-        for (exit, name, meaning) in Exit::ALL {
-            text.push_str(&format!("| {} | {name} | {meaning} |\n", exit as u8));
-        }
-        text.push_str("\nA second SIGINT or SIGTERM ends the process at once; the code is the same.\n");
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/exit-codes.md");
-        if std::env::var_os("WEIR_UPDATE").is_some() {
-            std::fs::write(&path, &text).expect("the folder of the documents is writable");
-        }
-        assert_eq!(std::fs::read_to_string(&path).unwrap_or_default(), text, "make docs/exit-codes.md anew");
-    }
-}

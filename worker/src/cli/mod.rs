@@ -3,6 +3,7 @@
 //! Owns: arguments, help, logging, exit codes, texts for people. It does not own running a job
 //! (`weir::run`, `weir::process`), and decides nothing about state.
 
+mod ask;
 mod certificates;
 mod checkpoints;
 mod completions;
@@ -12,7 +13,10 @@ mod exit;
 mod explain;
 mod input;
 mod logging;
+mod rescale;
 mod run;
+mod savepoint;
+mod stop;
 mod storage;
 mod table;
 mod transport;
@@ -42,10 +46,14 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::RunArgs),
+    Rescale(rescale::RescaleArgs),
+    Stop(stop::StopArgs),
     Validate(validate::ValidateArgs),
     Explain(explain::ExplainArgs),
     #[command(subcommand)]
     Checkpoints(checkpoints::CheckpointsCommand),
+    #[command(subcommand)]
+    Savepoint(savepoint::SavepointCommand),
     #[command(subcommand)]
     Storage(storage::StorageCommand),
     Coordinator(coordinator::CoordinatorArgs),
@@ -79,9 +87,12 @@ pub(crate) fn main() -> ExitCode {
     logging::start(&cli.log);
     let exit = match &cli.command {
         Command::Run(args) => run::main(args),
+        Command::Rescale(args) => rescale::main(args),
+        Command::Stop(args) => stop::main(args),
         Command::Validate(args) => validate::main(args),
         Command::Explain(args) => explain::main(args),
         Command::Checkpoints(command) => checkpoints::main(command),
+        Command::Savepoint(command) => savepoint::main(command),
         Command::Storage(command) => storage::main(command),
         Command::Coordinator(args) => coordinator::main(args),
         Command::Worker(args) => worker::main(args),

@@ -98,9 +98,13 @@ fn what_is_wrong_with_a_manifest_is_said_with_its_place() {
 fn the_examples_have_no_problems() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
     let mut jobs = 0;
-    for folder in std::fs::read_dir(examples).expect("the folder of examples is there") {
-        let manifest = folder.expect("a folder").path().join("job.yaml");
-        let text = std::fs::read_to_string(&manifest).expect("an example has a manifest");
+    let inside = |folder: &Path| {
+        std::fs::read_dir(folder).expect("a folder").map(|e| e.expect("an entry").path()).collect::<Vec<_>>()
+    };
+    let folders = inside(&examples).into_iter().filter(|path| path.is_dir());
+    let manifests = folders.flat_map(|f| inside(&f)).filter(|f| f.extension().is_some_and(|e| e == "yaml"));
+    for manifest in manifests {
+        let text = std::fs::read_to_string(&manifest).expect("a manifest can be read");
         let options =
             Options { storage: Some("file:///tmp/weir".to_owned()), plan: true, ..Options::default() };
         let outcome = check(&text, &options);

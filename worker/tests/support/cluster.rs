@@ -1,13 +1,11 @@
 //! A job whose coordinator and workers are processes of their own.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde_json::Value;
 
+use super::http;
 use super::place::{Place, Running};
 use super::{LONG, until};
 
@@ -90,14 +88,7 @@ impl Cluster {
 
     /// The status, if the coordinator tells it.
     pub(crate) fn status(&self) -> Option<Value> {
-        let mut stream = TcpStream::connect(&self.http).ok()?;
-        stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-        let request = "GET /v1/job HTTP/1.1\r\nHost: job\r\nConnection: close\r\n\r\n";
-        stream.write_all(request.as_bytes()).ok()?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).ok()?;
-        let (head, body) = answer.split_once("\r\n\r\n")?;
-        head.starts_with("HTTP/1.1 200").then(|| serde_json::from_str(body).ok())?
+        http::get(&self.http, "/v1/job")
     }
 
     /// Waits until the status is as wanted.

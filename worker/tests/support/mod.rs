@@ -5,6 +5,7 @@
 
 pub(crate) mod cluster;
 pub(crate) mod data;
+pub(crate) mod http;
 pub(crate) mod nexmark;
 pub(crate) mod place;
 pub(crate) mod rows;

@@ -172,6 +172,7 @@ fn config() -> JobConfig {
         },
         restart: RestartStrategy::None,
         on_unreadable: OnUnreadable::Stop,
+        liveness: LivenessConfig::default(),
     }
 }
 

@@ -81,11 +81,12 @@ impl Deployment {
             }
             let (shared, events, own_waker) = (shared.clone(), events.clone(), waker.clone());
             let build: Build = Box::new(move || {
-                mine.into_iter()
-                    .map(|(id, ends, published)| {
-                        shared.subtask(id, ends, published, &own_waker, &events).map_err(|f| (Some(id), f))
-                    })
-                    .collect()
+                let make = |(id, ends, published)| {
+                    shared.subtask(id, ends, published, &own_waker, &events).map_err(|f| (Some(id), f))
+                };
+                let mut subtasks = mine.into_iter().map(make).collect::<Result<Vec<_>, _>>()?;
+                shared.restored.fill(slot, &mut subtasks)?;
+                Ok(subtasks)
             });
             slots.push((slot, waker, build));
         }
@@ -185,7 +186,7 @@ impl Deployment {
             };
             let named = |f: Failure| f.at(format!("{} {}", info.name, info.id));
             let mut transform = factory.create(context).map_err(named)?;
-            self.restored.fill(id, info.id, transform.as_mut()).map_err(named)?;
+            self.restored.restore_lists(info.id, transform.as_mut()).map_err(named)?;
             links.push(Link::new(info.id, transform));
         }
         let deltas = links

@@ -6,26 +6,23 @@ use std::sync::{Arc, PoisonError, mpsc as std_mpsc};
 use std::thread;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::Shared;
-use tokio::sync::mpsc;
-use weir_checkpoint::Payload;
-use weir_checkpoint::segment::{BlockContent, BlockOwner, SegmentWriter};
+use tokio::sync::{Semaphore, mpsc};
 use weir_protocol::{
-    Attempt, Blob, BlockRef, CheckpointId, Failure, FailureKind, FromWorker, KeyGroupRange, ObjectRef,
-    RunningExecution, SinkHandles, Stamp, SubtaskId, SubtaskProgress, TransformId,
+    CheckpointId, Failure, FailureKind, FromWorker, KeyGroupRange, RestoreReport, RunningExecution, Stamp,
+    SubtaskId, SubtaskProgress, TransformId,
 };
 
 use crate::deploy::{Deployment, Published};
-use crate::encoder::{Block, Encoded, Encoder};
-use crate::ledger::{Ledger, StoredLists, Written};
+use crate::encoder::{EncodedOrNot, Encoder};
+use crate::ledger::{Ledger, Written};
+use crate::restore::Reading;
+use crate::sizes::{Sizes, units};
 use crate::slot::{Command, Events, SlotEvent, SlotHandle};
-use crate::snapshot::{FrozenLists, Swept};
+use crate::snapshot::Swept;
+use crate::upload::{Part, Uploaded};
 use crate::{Barrier, IoFuture};
-
-/// Values of operator state up to this size travel in the acknowledgement.
-const INLINE_BYTES: usize = 4096;
 
 /// How long the slots of an execution may take to end before nobody waits for them any more.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -46,25 +43,27 @@ pub(crate) struct Execution {
     /// its share to the next: those rows are behind its cut too.
     prepared: BTreeMap<(SubtaskId, CheckpointId), Prepared>,
     pub(crate) slot_events: mpsc::UnboundedReceiver<SlotEvent>,
-    pub(crate) encoded: mpsc::UnboundedReceiver<Result<Encoded, (CheckpointId, Failure)>>,
+    pub(crate) encoded: mpsc::UnboundedReceiver<EncodedOrNot>,
     admitted: bool,
+    /// The state that comes in; there until the end, for the report.
+    reading: Option<Reading>,
+    /// Memory for objects of checkpoints on their way out.
+    room: Arc<Semaphore>,
+    sizes: Sizes,
 }
 
 /// What a sink prepared up to one barrier.
 pub(crate) type Prepared = (TransformId, Shared<IoFuture<Vec<Vec<u8>>>>);
 
-/// A data object that is to be written before its parts may be acknowledged.
-pub(crate) struct Upload {
-    pub(crate) attempt: Attempt,
-    pub(crate) id: CheckpointId,
-    /// None if there is nothing to store.
-    pub(crate) payload: Option<Payload>,
-    pub(crate) parts: Vec<(Swept, Written, Vec<Prepared>)>,
-}
-
 impl Execution {
-    /// Starts slots and encoder of a deployment at a parallelism of the job.
-    pub(crate) fn start(deployment: Deployment, parallelism: u32) -> Result<Self, Failure> {
+    /// Starts slots and encoder of a deployment at a parallelism of the job. `reading`: what comes into their
+    /// tables before they are up.
+    pub(crate) fn start(
+        deployment: Deployment,
+        parallelism: u32,
+        reading: Option<Reading>,
+        sizes: Sizes,
+    ) -> Result<Self, Failure> {
         let (worker, slot_events) = mpsc::unbounded_channel();
         let (encoder, encoder_input) = std_mpsc::channel();
         let waiting = Arc::new(AtomicUsize::new(0));
@@ -79,13 +78,24 @@ impl Execution {
             exhausted: Vec::new(),
             completed: None,
             acknowledged: None,
+            triggered: CheckpointId(0),
         };
         let ranges = ranges(&deployment);
-        let subtasks = deployment.placed.len();
+        let io = deployment.io.clone();
         let (slots, published) = deployment.slots(&events)?;
         let (output, encoded) = mpsc::unbounded_channel();
         let wakers = slots.iter().map(|(_, waker, _)| waker.clone()).collect();
-        let encoder = Encoder { subtasks, input: encoder_input, waiting, wakers, output };
+        let room = Arc::new(Semaphore::new(units(sizes.uploads) as usize));
+        let encoder = Encoder {
+            ranges: ranges.clone(),
+            input: encoder_input,
+            waiting,
+            wakers,
+            output,
+            sizes,
+            room: room.clone(),
+            io,
+        };
         thread::Builder::new().name("encoder".to_owned()).spawn(move || encoder.run()).map_err(|e| {
             Failure::new(FailureKind::Worker, format!("cannot start the encoder's thread: {e}"))
         })?;
@@ -108,6 +118,9 @@ impl Execution {
             slot_events,
             encoded,
             admitted: false,
+            reading,
+            room,
+            sizes,
         })
     }
 
@@ -122,6 +135,7 @@ impl Execution {
         up.then(|| RunningExecution {
             completed: self.ledger.completed(),
             acknowledged: self.ledger.acknowledged(),
+            triggered: self.triggered.max(self.ledger.newest()),
             ..self.running.clone()
         })
     }
@@ -135,6 +149,8 @@ impl Execution {
     /// that one may be durable, which the new coordinator knows. Gives the one that was given up.
     pub(crate) fn adopt(&mut self, stamp: Stamp) -> Option<CheckpointId> {
         self.running.stamp = stamp;
+        // What was to follow the checkpoint for which sources hold is the new one's to decide.
+        self.tell(Command::Hold(None));
         // Not even its number may be used again: barriers of it may still be on their way.
         self.triggered = self.triggered.max(self.ledger.newest());
         let given_up = self.ledger.in_flight().filter(|_| self.ledger.acknowledged().is_none());
@@ -179,17 +195,18 @@ impl Execution {
         }
     }
 
-    /// The coordinator begins a checkpoint.
+    /// The coordinator begins a checkpoint, behind whose barrier sources read nothing if they are to `hold`.
     ///
     /// # Errors
     /// A number that was used before: barriers of that other checkpoint may still be on their way.
-    pub(crate) fn trigger(&mut self, barrier: Barrier) -> Result<(), Failure> {
+    pub(crate) fn trigger(&mut self, barrier: Barrier, hold: bool) -> Result<(), Failure> {
         if barrier.id <= self.triggered {
             let text = format!("checkpoint {} was begun here before, by another coordinator", barrier.id);
             return Err(Failure::new(FailureKind::Worker, text));
         }
         self.triggered = barrier.id;
         if self.begin(barrier.id, barrier.completed) {
+            self.tell(Command::Hold(hold.then_some(barrier.id)));
             self.tell(Command::Trigger(barrier));
         }
         Ok(())
@@ -239,31 +256,36 @@ impl Execution {
             .collect()
     }
 
-    /// Lays out the data object of a checkpoint.
-    pub(crate) fn lay_out(&self, encoded: Encoded) -> Upload {
-        let mut writer = SegmentWriter::default();
-        let mut tables: BTreeMap<SubtaskId, Vec<Vec<BlockRef>>> =
-            encoded.subtasks.iter().map(|s| (s.subtask, vec![Vec::new(); s.tables.len()])).collect();
-        for Block { subtask, table, rows, bytes } in encoded.blocks {
-            let swept = encoded.subtasks.iter().find(|s| s.subtask == subtask);
-            let (Some(swept), Some(mine)) = (swept, tables.get_mut(&subtask)) else { continue };
-            let frozen = &swept.tables[table as usize];
-            let content = BlockContent::Table { name: frozen.info.name.clone(), range: self.range(subtask) };
-            let owner = BlockOwner { subtask, transform: frozen.transform, content };
-            mine[table as usize].push(writer.push(owner, bytes, rows));
-        }
-        let mut parts = Vec::new();
-        for mut swept in encoded.subtasks {
-            let subtask = swept.subtask;
-            let lists = std::mem::take(&mut swept.lists);
-            let lists = lists.into_iter().map(|l| store_lists(&mut writer, subtask, l)).collect();
-            let tables = tables.remove(&subtask).unwrap_or_default();
-            let up_to = (subtask, CheckpointId(0))..=(subtask, encoded.id);
+    /// Adds to each part of a checkpoint what its sinks have prepared up to there.
+    pub(crate) fn parts(&self, id: CheckpointId, subtasks: Vec<(Swept, Written)>) -> Vec<Part> {
+        let part = |(swept, written): (Swept, Written)| {
+            let up_to = (swept.subtask, CheckpointId(0))..=(swept.subtask, id);
             let prepared = self.prepared.range(up_to).map(|(_, p)| p.clone()).collect();
-            parts.push((swept, Written { tables, lists }, prepared));
-        }
-        let payload = (!writer.is_empty()).then(|| writer.finish());
-        Upload { attempt: self.running.stamp.attempt, id: encoded.id, payload, parts }
+            Part { swept, written, prepared }
+        };
+        subtasks.into_iter().map(part).collect()
+    }
+
+    /// The checkpoint that the next deltas build on.
+    pub(crate) fn completed(&self) -> Option<CheckpointId> {
+        self.ledger.completed()
+    }
+
+    /// Whether a data object is needed by the newest durable checkpoint, or by what comes after it.
+    pub(crate) fn needs(&self, key: &str) -> bool {
+        self.ledger.needs(key)
+    }
+
+    /// What was read before the subtasks came up.
+    pub(crate) fn restored(&self) -> RestoreReport {
+        self.reading.as_ref().map(Reading::report).unwrap_or_default()
+    }
+
+    /// Bytes of memory that data on its way to the store takes.
+    pub(crate) fn upload_bytes(&self) -> u64 {
+        let all = units(self.sizes.uploads) as usize;
+        let taken = all.saturating_sub(self.room.available_permits());
+        self.sizes.uploads / all as u64 * taken as u64
     }
 
     fn range(&self, subtask: SubtaskId) -> KeyGroupRange {
@@ -275,11 +297,10 @@ impl Execution {
         if self.ledger.in_flight() != Some(done.id) {
             return Vec::new();
         }
-        let object = done.object.as_ref();
         let mut acks = Vec::with_capacity(done.parts.len());
         for (swept, written, sinks) in done.parts {
             let range = self.range(swept.subtask);
-            let ack = self.ledger.acknowledge(&swept, written, object, range, sinks);
+            let ack = self.ledger.acknowledge(&swept, written, &done.objects, range, sinks);
             acks.push(FromWorker::Ack { id: done.id, ack: Box::new(ack) });
         }
         self.ledger.all_acknowledged();
@@ -289,6 +310,8 @@ impl Execution {
     /// Ends all slots. What is given waits until they have, and then has the last numbers of the subtasks.
     pub(crate) fn stop(mut self) -> impl Future<Output = Vec<(SubtaskId, SubtaskProgress)>> + Send + 'static {
         self.tell(Command::Stop);
+        // Slots that still wait for their state are told as well.
+        self.reading = None;
         let (mut slots, deployed) = (std::mem::take(&mut self.slots), self.running.deployed.clone());
         async move {
             // Slots end within one step; a panic while joining has nothing left to tell.
@@ -302,13 +325,6 @@ impl Execution {
     }
 }
 
-/// An upload that is done.
-pub(crate) struct Uploaded {
-    pub(crate) id: CheckpointId,
-    pub(crate) object: Option<ObjectRef>,
-    pub(crate) parts: Vec<(Swept, Written, Vec<SinkHandles>)>,
-}
-
 fn ranges(deployment: &Deployment) -> BTreeMap<SubtaskId, KeyGroupRange> {
     let graph = &deployment.job.graph;
     let range = |id: &SubtaskId| {
@@ -316,28 +332,4 @@ fn ranges(deployment: &Deployment) -> BTreeMap<SubtaskId, KeyGroupRange> {
         KeyGroupRange::of_subtask(id.index, deployment.config.max_parallelism, parallelism)
     };
     deployment.placed.iter().map(|(id, _)| (*id, range(id))).collect()
-}
-
-fn store_lists(
-    writer: &mut SegmentWriter,
-    subtask: SubtaskId,
-    lists: FrozenLists,
-) -> (TransformId, StoredLists) {
-    let transform = lists.transform;
-    let mut store = |name: &str, value: Vec<u8>| {
-        if value.len() <= INLINE_BYTES {
-            return Blob::Inline(value);
-        }
-        let owner = BlockOwner { subtask, transform, content: BlockContent::List { name: name.to_owned() } };
-        Blob::Block(writer.push(owner, Bytes::from(value), 0))
-    };
-    let stored = lists
-        .lists
-        .into_iter()
-        .map(|(name, values)| {
-            let blobs = values.into_iter().map(|value| store(&name, value)).collect();
-            (name, blobs)
-        })
-        .collect();
-    (transform, stored)
 }

@@ -7,6 +7,7 @@
 mod options;
 mod plans;
 mod stopping;
+mod uploading;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,23 +17,27 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use weir_protocol::{
-    CheckpointId, Failure, FailureKind, FromWorker, ManifestRef, RestoreReport, RunningExecution,
-    SinkHandles, Stamp, SubtaskId, SubtaskProgress, ToWorker, TransformId, WorkerId,
+    CheckpointId, Failure, FailureKind, FromWorker, ManifestRef, RunningExecution, SinkHandles, Stamp,
+    SubtaskId, SubtaskProgress, ToWorker, TransformId, WorkerId,
 };
 
 use crate::commit::Committers;
 use crate::deploy::{Deployment, queue_bytes};
-use crate::encoder::Encoded;
+use crate::encoder::{Encoded, EncodedOrNot, Piece, Whole};
 use crate::exchange::Routes;
-use crate::execution::{Execution, Upload, Uploaded};
+use crate::execution::Execution;
 use crate::graph::Job;
-use crate::restore::Restored;
+use crate::local::LocalCopies;
+use crate::restore::{Read, Reader, Restored};
+use crate::sizes::Sizes;
 use crate::slot::SlotEvent;
-use crate::{Barrier, Troubles, upload};
+use crate::upload::{Places, Rest, Uploaded};
+use crate::{Barrier, Troubles};
 
 pub use options::{PlanJob, Scratch, WorkerEnd, WorkerInput, WorkerOptions, WorkerOutput};
 use plans::Plans;
 use stopping::Stopping;
+use uploading::{Uploading, Uploads};
 
 /// How often the numbers of subtasks are told to the coordinator.
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
@@ -46,14 +51,23 @@ pub async fn run_worker(
     running: watch::Sender<Option<RunningExecution>>,
 ) -> WorkerEnd {
     let (done, mut finished) = mpsc::unbounded_channel();
+    let sizes = Sizes::of(options.config.state.memory_limit);
+    let local = match &options.scratch {
+        Some(scratch) => {
+            LocalCopies::open(scratch, &options.config.uid, options.random.as_ref(), sizes.local).await
+        }
+        None => None,
+    };
     let mut host = Host {
         plans: Plans::new(options.plan.clone()),
         io: tokio::runtime::Handle::current(),
+        sizes,
+        places: Places { options: options.clone(), local, troubles: Troubles::default() },
         options,
         output,
         done,
         committers: None,
-        troubles: Troubles::default(),
+        local_for: None,
         current: Current::Idle,
         stopping: Stopping::default(),
         newest: None,
@@ -76,6 +90,7 @@ pub async fn run_worker(
             _ = tick.tick() => host.tell_progress(),
         }
         host.show(&running);
+        host.tidy();
     };
     host.stop_current();
     host.show(&running);
@@ -97,14 +112,17 @@ async fn reached(moment: Option<Instant>) {
 
 /// What background work came to. The stamp says for which authority.
 enum Done {
-    Restored(Stamp, Result<(Arc<Job>, Restored), Failure>),
-    Uploaded(Stamp, Result<Uploaded, (CheckpointId, Vec<SubtaskId>, Failure)>),
+    Restored(Stamp, Result<(Arc<Job>, ToRestore), Failure>),
+    Uploaded(Stamp, Result<Uploaded, (CheckpointId, Failure)>),
     Committed(Stamp, CheckpointId, Result<(), Failure>),
     /// The slots of an execution have ended, with these numbers.
     Ended(Stamp, Vec<(SubtaskId, SubtaskProgress)>),
     /// Nothing runs here any more, as a cancel asked.
     Stopped(Stamp),
 }
+
+/// The state that an execution begins with, and what is to be read for it.
+type ToRestore = (Restored, Option<(Vec<Read>, Reader)>);
 
 enum Current {
     Idle,
@@ -118,13 +136,13 @@ enum Current {
     },
     Running {
         execution: Box<Execution>,
-        uploads: BTreeMap<CheckpointId, JoinHandle<()>>,
+        uploads: Uploads,
     },
 }
 
 enum Happened {
     Slot(SlotEvent),
-    Encoded(Result<Encoded, (CheckpointId, Failure)>),
+    Encoded(EncodedOrNot),
 }
 
 /// Waits for the running execution; for ever if there is none.
@@ -147,7 +165,10 @@ struct Host {
     /// Of the job that was deployed last.
     committers: Option<Arc<Committers>>,
     io: tokio::runtime::Handle,
-    troubles: Troubles,
+    sizes: Sizes,
+    places: Places,
+    /// The durable checkpoint that copies on this machine were last tidied for.
+    local_for: Option<CheckpointId>,
     current: Current,
     stopping: Stopping,
     /// The newest authority heard of; anything older is refused.
@@ -227,16 +248,14 @@ impl Host {
                 self.deploy(stamp, parallelism, placement, &peers, restore);
             }
             ToWorker::Adopt { deployed } => self.adopt(stamp, &deployed),
-            ToWorker::Trigger { id, kind, mode, completed, at_us } => {
-                self.trigger(&stamp, Barrier { id, kind, mode, completed, triggered_us: at_us });
+            ToWorker::Trigger { id, kind, mode, completed, at_us, hold } => {
+                let barrier = Barrier { id, kind, mode, completed, triggered_us: at_us };
+                self.trigger(&stamp, barrier, hold);
             }
             ToWorker::Abort { id } => {
                 if let Some((execution, uploads)) = self.running(&stamp) {
                     execution.abort(id);
-                    // Nothing names what it wrote so far; garbage collection will find it.
-                    if let Some(upload) = uploads.remove(&id) {
-                        upload.abort();
-                    }
+                    uploads.remove(&id);
                 }
             }
             ToWorker::Commit { id, sinks } => self.commit(stamp, id, sinks),
@@ -251,10 +270,7 @@ impl Host {
         }
     }
 
-    fn running(
-        &mut self,
-        stamp: &Stamp,
-    ) -> Option<(&mut Execution, &mut BTreeMap<CheckpointId, JoinHandle<()>>)> {
+    fn running(&mut self, stamp: &Stamp) -> Option<(&mut Execution, &mut Uploads)> {
         match &mut self.current {
             Current::Running { execution, uploads } if execution.stamp() == stamp => {
                 Some((execution, uploads))
@@ -277,21 +293,22 @@ impl Host {
         let placed: Vec<_> =
             placement.iter().filter(|(_, w, _)| mine(*w)).map(|(s, _, slot)| (*s, *slot)).collect();
         let mine: Vec<SubtaskId> = placed.iter().map(|(s, _)| *s).collect();
-        let (options, done, troubles) = (self.options.clone(), self.done.clone(), self.troubles.clone());
+        let (places, done) = (self.places.clone(), self.done.clone());
         let (plans, stopping, told) = (self.plans.clone(), self.stopping.clone(), stamp.clone());
         let task = self.io.spawn(async move {
             let restored = async {
                 let job = plans.job(parallelism).await?;
                 let restored = match restore {
                     Some(manifest) => {
-                        upload::restore(&options, &job.graph, &manifest, &mine, &troubles).await?
+                        let (restored, reads, reader) = places.restore(&job.graph, &manifest, &mine).await?;
+                        (restored, Some((reads, reader)))
                     }
-                    None => Restored::fresh(),
+                    None => (Restored::fresh(), None),
                 };
                 Ok((job, restored))
             };
             let restored = restored.await;
-            // State is read while the slots of the execution before end, but no subtask runs beside them.
+            // No subtask runs beside those of the execution before.
             stopping.over().await;
             let _ = done.send(Done::Restored(told, restored));
         });
@@ -301,8 +318,8 @@ impl Host {
     fn adopt(&mut self, stamp: Stamp, deployed: &Stamp) {
         match &mut self.current {
             Current::Running { execution, uploads } if execution.is(deployed) => {
-                if let Some(upload) = execution.adopt(stamp.clone()).and_then(|id| uploads.remove(&id)) {
-                    upload.abort();
+                if let Some(given_up) = execution.adopt(stamp.clone()) {
+                    uploads.remove(&given_up);
                 }
                 self.say(&stamp, FromWorker::Adopted);
             }
@@ -314,9 +331,9 @@ impl Host {
         }
     }
 
-    fn trigger(&mut self, stamp: &Stamp, barrier: Barrier) {
+    fn trigger(&mut self, stamp: &Stamp, barrier: Barrier, hold: bool) {
         let Some((execution, _)) = self.running(stamp) else { return };
-        if let Err(failure) = execution.trigger(barrier) {
+        if let Err(failure) = execution.trigger(barrier, hold) {
             for subtask in execution.subtasks() {
                 let failure = failure.clone();
                 self.say(stamp, FromWorker::Decline { id: barrier.id, subtask, failure });
@@ -358,21 +375,23 @@ impl Host {
                 self.say(&stamp, FromWorker::CommitFailed { id, failure })
             }
             Done::Ended(stamp, subtasks) => {
-                self.say(&stamp, FromWorker::Progress { subtasks, troubles: self.troubles.list() });
+                self.say(&stamp, FromWorker::Progress { subtasks, troubles: self.places.troubles.list() });
             }
             Done::Stopped(stamp) => self.say(&stamp, FromWorker::Stopped),
         }
     }
 
-    fn restored(&mut self, stamp: Stamp, restored: Result<(Arc<Job>, Restored), Failure>) {
+    fn restored(&mut self, stamp: Stamp, restored: Result<(Arc<Job>, ToRestore), Failure>) {
         let (parallelism, placed, routes) = match &mut self.current {
             Current::Restoring { stamp: now, parallelism, placed, routes, .. } if *now == stamp => {
                 (*parallelism, std::mem::take(placed), std::mem::take(routes))
             }
             _ => return,
         };
-        let started = restored.and_then(|(job, restored)| {
-            self.committers = Some(Arc::new(Committers::new(&job, &self.io, self.troubles.clone())));
+        let started = restored.and_then(|(job, (mut restored, to_read))| {
+            let troubles = self.places.troubles.clone();
+            self.committers = Some(Arc::new(Committers::new(&job, &self.io, troubles.clone())));
+            let reading = to_read.map(|(reads, reader)| reader.start(&mut restored, reads, &placed));
             let memory_limit = self.options.config.state.memory_limit;
             let deployment = Deployment {
                 queue_bytes: queue_bytes(&job.graph, memory_limit),
@@ -384,16 +403,18 @@ impl Host {
                 restored: Arc::new(restored),
                 clock: self.options.clock.clone(),
                 io: self.io.clone(),
-                troubles: self.troubles.clone(),
+                troubles,
             };
-            Execution::start(deployment, parallelism)
+            Execution::start(deployment, parallelism, reading, self.sizes)
         });
         match started {
             Ok(execution) => {
-                let idle = execution.is_empty();
+                let (idle, restored) = (execution.is_empty(), execution.restored());
+                // What was kept of it while it was read stays until another checkpoint is durable.
+                self.local_for = execution.completed();
                 self.current = Current::Running { execution: Box::new(execution), uploads: BTreeMap::new() };
                 if idle {
-                    self.say(&stamp, FromWorker::Deployed { restored: RestoreReport::default() });
+                    self.say(&stamp, FromWorker::Deployed { restored });
                 }
             }
             Err(failure) => {
@@ -407,10 +428,12 @@ impl Host {
         match event {
             Happened::Slot(event) => self.slot_event(event),
             Happened::Encoded(Ok(encoded)) => {
-                // What sinks prepared was told before the encoder had the last part, by another channel:
-                // all of it is there by now, and all of it belongs to this checkpoint.
-                while let Some(event) = self.waiting_slot_event() {
-                    self.slot_event(event);
+                if matches!(encoded.piece, Piece::Whole(_)) {
+                    // What sinks prepared was told before the encoder had the last part, by another channel:
+                    // all of it is there by now, and all of it belongs to this checkpoint.
+                    while let Some(event) = self.waiting_slot_event() {
+                        self.slot_event(event);
+                    }
                 }
                 self.upload(encoded);
             }
@@ -431,7 +454,8 @@ impl Host {
         match event {
             SlotEvent::Opened => {
                 if execution.slot_opened() {
-                    self.say(&stamp, FromWorker::Deployed { restored: RestoreReport::default() });
+                    let restored = execution.restored();
+                    self.say(&stamp, FromWorker::Deployed { restored });
                 }
             }
             SlotEvent::Prepared { id, subtask, transform, handles } => {
@@ -450,39 +474,54 @@ impl Host {
 
     fn upload(&mut self, encoded: Encoded) {
         let Current::Running { execution, uploads } = &mut self.current else { return };
+        let id = encoded.id;
         // A barrier may have been faster than the word of the coordinator.
-        let completed = encoded.subtasks.first().and_then(|swept| swept.completed);
-        if !execution.begin(encoded.id, completed) {
+        if !execution.begin(id, encoded.completed) {
             return;
         }
-        let upload = execution.lay_out(encoded);
-        let id = upload.id;
-        let task = self.io.spawn(upload_in_background(
-            self.options.clone(),
-            self.connected.unwrap_or_default(),
-            self.troubles.clone(),
-            self.done.clone(),
-            execution.stamp().clone(),
-            upload,
-        ));
-        uploads.insert(id, task);
+        // Those before it are given up.
+        uploads.retain(|other, _| *other == id);
+        let uploading = uploads.entry(id).or_insert_with(|| {
+            let worker = self.connected.unwrap_or_default();
+            Uploading::begin(&self.io, self.places.clone(), worker, execution.stamp(), id, self.done.clone())
+        });
+        match encoded.piece {
+            Piece::Object(object) => uploading.object(object),
+            Piece::Whole(Whole { objects, subtasks }) => {
+                uploading.rest(Rest { objects, parts: execution.parts(id, subtasks) });
+            }
+        }
     }
 
-    fn uploaded(&mut self, stamp: &Stamp, result: Result<Uploaded, (CheckpointId, Vec<SubtaskId>, Failure)>) {
+    fn uploaded(&mut self, stamp: &Stamp, result: Result<Uploaded, (CheckpointId, Failure)>) {
         let Some((execution, uploads)) = self.running(stamp) else { return };
         let messages: Vec<FromWorker> = match result {
             Ok(done) => {
                 uploads.remove(&done.id);
                 execution.acknowledge(done)
             }
-            Err((id, subtasks, failure)) => {
+            Err((id, failure)) => {
                 uploads.remove(&id);
+                // What of it is still to come must not look like the beginning of another upload.
+                execution.abort(id);
                 let decline = |subtask| FromWorker::Decline { id, subtask, failure: failure.clone() };
-                subtasks.into_iter().map(decline).collect()
+                execution.subtasks().into_iter().map(decline).collect()
             }
         };
         for message in messages {
             self.say(stamp, message);
+        }
+    }
+
+    /// Lets go of copies on this machine that the newest durable checkpoint does not need.
+    fn tidy(&mut self) {
+        let (Some(local), Current::Running { execution, .. }) = (&self.places.local, &self.current) else {
+            return;
+        };
+        let completed = execution.completed();
+        if completed.is_some() && self.local_for != completed {
+            local.retain(|key| execution.needs(key));
+            self.local_for = completed;
         }
     }
 
@@ -491,12 +530,14 @@ impl Host {
         let stamp = execution.stamp().clone();
         let subtasks = execution.progress();
         let state: u64 = subtasks.iter().map(|(_, p)| p.state_bytes).sum();
+        let uploads = execution.upload_bytes();
         let limit = self.options.config.state.memory_limit;
-        self.say(&stamp, FromWorker::Progress { subtasks, troubles: self.troubles.list() });
-        if state > limit {
+        self.say(&stamp, FromWorker::Progress { subtasks, troubles: self.places.troubles.list() });
+        if state.saturating_add(uploads) > limit {
             let text = format!(
-                "working state takes {}, more than the limit of {}; raise spec.state.memoryLimit or the parallelism",
+                "working state takes {}, and {} are on their way to the store: more than the limit of {}; raise spec.state.memoryLimit or the parallelism",
                 weir_protocol::units::format_size(state),
+                weir_protocol::units::format_size(uploads),
                 weir_protocol::units::format_size(limit)
             );
             self.say(
@@ -512,7 +553,7 @@ impl Host {
             Current::Idle => {}
             Current::Restoring { task, .. } => task.abort(),
             Current::Running { execution, uploads } => {
-                uploads.into_values().for_each(|u| u.abort());
+                drop(uploads);
                 let (stamp, done) = (execution.stamp().clone(), self.done.clone());
                 let ended = execution.stop();
                 self.stopping.add(async move {
@@ -523,17 +564,5 @@ impl Host {
     }
 }
 
-async fn upload_in_background(
-    options: WorkerOptions,
-    worker: WorkerId,
-    troubles: Troubles,
-    done: mpsc::UnboundedSender<Done>,
-    stamp: Stamp,
-    upload: Upload,
-) {
-    let id = upload.id;
-    let subtasks = upload.parts.iter().map(|(swept, ..)| swept.subtask).collect();
-    let result =
-        upload::upload(&options, worker, upload, &troubles).await.map_err(|failure| (id, subtasks, failure));
-    let _ = done.send(Done::Uploaded(stamp, result));
-}
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,9 @@
 //! Which blocks in the store each table of this worker consists of, as of the last completed
 //! checkpoint and of the one under way. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use weir_checkpoint::layout::{self, Origin};
 use weir_protocol::{
     Blob, BlockRef, CheckpointId, ObjectRef, SinkHandles, SubtaskAck, SubtaskId, TableState, TransformId,
     TransformState,
@@ -39,6 +40,28 @@ pub(crate) struct Written {
     pub(crate) lists: Vec<(TransformId, StoredLists)>,
 }
 
+impl Written {
+    /// Its blocks.
+    fn blocks(&mut self) -> impl Iterator<Item = &mut BlockRef> {
+        let lists = self.lists.iter_mut().flat_map(|(_, lists)| lists).flat_map(|(_, values)| values);
+        let listed = lists.filter_map(|value| match value {
+            Blob::Block(block) => Some(block),
+            Blob::Inline(_) => None,
+        });
+        self.tables.iter_mut().flatten().chain(listed)
+    }
+
+    /// Gives those of the objects that it has blocks in; the blocks are numbered by those from now on.
+    fn renumber(&mut self, objects: &[ObjectRef]) -> Vec<ObjectRef> {
+        let used: BTreeSet<u32> = self.blocks().map(|b| b.object).collect();
+        let numbers: BTreeMap<u32, u32> = used.iter().copied().zip(0..).collect();
+        for block in self.blocks() {
+            block.object = numbers.get(&block.object).copied().unwrap_or(block.object);
+        }
+        used.iter().filter_map(|at| objects.get(*at as usize).cloned()).collect()
+    }
+}
+
 impl Ledger {
     /// `restored`: the checkpoint that was restored, if any, and what tables inherit of it.
     pub(crate) fn new(restored: Option<CheckpointId>, inherited: BTreeMap<TableKey, StoredBlocks>) -> Self {
@@ -71,6 +94,12 @@ impl Ledger {
     /// The checkpoint that the next deltas build on.
     pub(crate) fn completed(&self) -> Option<CheckpointId> {
         self.completed
+    }
+
+    /// Whether a data object is needed by the newest durable checkpoint, or by what comes after it.
+    pub(crate) fn needs(&self, key: &str) -> bool {
+        let newer = |origin: Origin| self.completed.is_none_or(|completed| origin.checkpoint > completed);
+        layout::origin(key).is_some_and(newer) || self.durable.values().flatten().any(|(o, _)| o.key == key)
     }
 
     /// The checkpoint that is acknowledged in full and not known to be durable.
@@ -111,26 +140,19 @@ impl Ledger {
         self.acknowledged = false;
     }
 
-    /// Makes a subtask's acknowledgement. Block references in `written` point to `object`.
+    /// Makes a subtask's acknowledgement. Block references in `written` are positions in `objects`, those that
+    /// were uploaded for this checkpoint.
     pub(crate) fn acknowledge(
         &mut self,
         swept: &Swept,
-        written: Written,
-        object: Option<&ObjectRef>,
+        mut written: Written,
+        objects: &[ObjectRef],
         range: weir_protocol::KeyGroupRange,
         sinks: Vec<SinkHandles>,
     ) -> SubtaskAck {
-        let mut objects: Vec<ObjectRef> = Vec::new();
-        let used = written.tables.iter().any(|t| !t.is_empty())
-            || written
-                .lists
-                .iter()
-                .flat_map(|(_, l)| l)
-                .any(|(_, v)| v.iter().any(|b| matches!(b, Blob::Block(_))));
-        if used {
-            objects.extend(object.cloned());
-        }
-        let new_objects = objects.len() as u32;
+        let new = written.renumber(objects);
+        let new_objects = new.len() as u32;
+        let mut objects = new.clone();
         let mut new_bytes = 0;
         let mut full_bytes = 0;
         let mut state: BTreeMap<TransformId, TransformState> = BTreeMap::new();
@@ -141,9 +163,9 @@ impl Ledger {
                 lists: Vec::new(),
             })
         }
-        for (table, new) in swept.tables.iter().zip(written.tables) {
-            new_bytes += new.iter().map(|b| b.length).sum::<u64>();
-            let chain = self.extend(swept.subtask, table, new, object);
+        for (table, blocks) in swept.tables.iter().zip(written.tables) {
+            new_bytes += blocks.iter().map(|b| b.length).sum::<u64>();
+            let chain = self.extend(swept.subtask, table, blocks, &new);
             full_bytes += chain.iter().map(|(_, b)| b.length).sum::<u64>();
             let blocks = chain
                 .iter()
@@ -180,15 +202,13 @@ impl Ledger {
         &mut self,
         subtask: SubtaskId,
         table: &FrozenTable,
-        new: Vec<BlockRef>,
-        object: Option<&ObjectRef>,
+        blocks: Vec<BlockRef>,
+        objects: &[ObjectRef],
     ) -> StoredBlocks {
         let key = (subtask, table.transform, table.info.name.clone());
         let mut chain =
             if table.full { Vec::new() } else { self.durable.get(&key).cloned().unwrap_or_default() };
-        if let Some(object) = object {
-            chain.extend(new.into_iter().map(|block| (object.clone(), block)));
-        }
+        chain.extend(blocks.into_iter().filter_map(|b| Some((objects.get(b.object as usize)?.clone(), b))));
         self.pending.insert(key, chain.clone());
         chain
     }
@@ -214,10 +234,9 @@ mod tests {
         ObjectRef { key: key.to_owned(), size: 10, digest: String::new() }
     }
 
-    fn ack(ledger: &mut Ledger, id: u64, completed: Option<u64>, full: bool, blocks: u64) -> Vec<String> {
-        assert!(ledger.begin(CheckpointId(id), completed.map(CheckpointId)));
+    fn swept(id: u64, completed: Option<u64>, full: bool) -> Swept {
         let info = StateTableInfo { name: "t".to_owned(), schema: String::new() };
-        let swept = Swept {
+        Swept {
             subtask: SUBTASK,
             id: CheckpointId(id),
             completed: completed.map(CheckpointId),
@@ -225,14 +244,50 @@ mod tests {
             lists: Vec::new(),
             times: PhaseTimes::default(),
             frozen_at: weir_runtime::Timestamp(0),
-        };
-        let new =
-            (0..blocks).map(|b| BlockRef { object: 0, offset: b, length: 1, crc: 0, rows: 1 }).collect();
-        let written = Written { tables: vec![new], lists: Vec::new() };
-        let object = object(&format!("c{id}"));
-        let ack = ledger.acknowledge(&swept, written, Some(&object), RANGE, Vec::new());
+        }
+    }
+
+    fn block(object: u32, offset: u64) -> BlockRef {
+        BlockRef { object, offset, length: 1, crc: 0, rows: 1 }
+    }
+
+    fn keys(ack: &SubtaskAck) -> Vec<String> {
+        let key = |b: &BlockRef| ack.objects[b.object as usize].key.clone();
+        ack.state[0].tables[0].blocks.iter().map(key).collect()
+    }
+
+    fn ack(ledger: &mut Ledger, id: u64, completed: Option<u64>, full: bool, blocks: u64) -> Vec<String> {
+        assert!(ledger.begin(CheckpointId(id), completed.map(CheckpointId)));
+        let swept = swept(id, completed, full);
+        let written = Written { tables: vec![(0..blocks).map(|b| block(0, b)).collect()], lists: Vec::new() };
+        let objects = [object(&format!("c{id}"))];
+        let ack = ledger.acknowledge(&swept, written, &objects, RANGE, Vec::new());
         assert_eq!(ack.new_bytes, blocks);
-        ack.state[0].tables[0].blocks.iter().map(|b| ack.objects[b.object as usize].key.clone()).collect()
+        keys(&ack)
+    }
+
+    #[test]
+    fn of_the_new_objects_a_subtask_names_those_that_it_has_blocks_in() {
+        let mut ledger = Ledger::default();
+        assert!(ledger.begin(CheckpointId(1), None));
+        let key = |n: u32| format!("data/a000001/c000001/{n}");
+        let objects: Vec<ObjectRef> = (0..4).map(|n| object(&key(n))).collect();
+        let list = vec![("l".to_owned(), vec![Blob::Block(block(3, 7)), Blob::Inline(vec![1])])];
+        let written = Written {
+            tables: vec![vec![block(1, 0), block(1, 1), block(3, 0)]],
+            lists: vec![(TransformId(2), list)],
+        };
+        let ack = ledger.acknowledge(&swept(1, None, true), written, &objects, RANGE, Vec::new());
+        assert_eq!(ack.objects, [objects[1].clone(), objects[3].clone()]);
+        assert_eq!(ack.new_objects, 2);
+        assert_eq!(keys(&ack), [key(1), key(1), key(3)]);
+        let list = &ack.state[0].lists[0].1[0];
+        assert_eq!(*list, Blob::Block(block(1, 7)), "its second object");
+        // What is needed on this machine: all that is not known to be over, then what the table consists of.
+        assert!(ledger.needs(&key(0)) && ledger.needs(&key(1)));
+        ledger.complete(CheckpointId(1));
+        assert_eq!([0, 1, 3].map(|n| ledger.needs(&key(n))), [false, true, true]);
+        assert!(ledger.needs("data/a000001/c000002/0") && !ledger.needs("savepoints/s/0"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! It does not own: SQL (`weir-plan`), what a connector talks to (`weir-connectors`), when a
 //! checkpoint is taken and when it is complete (`weir-coordinator`).
 
+mod accounting;
 mod align;
 mod chain;
 mod chunk;
@@ -16,10 +17,12 @@ mod expression;
 mod graph;
 mod host;
 mod ledger;
+mod local;
 mod output;
 mod queue;
 mod restore;
 mod sink;
+mod sizes;
 mod slot;
 mod snapshot;
 mod source;

@@ -1,49 +1,57 @@
-//! What the subtasks of a new execution take from a checkpoint.
+//! What the subtasks of a new execution take from a checkpoint: worked out from its manifest, then read a
+//! bounded piece at a time while tables fill.
+
+mod feed;
+mod order;
+mod reader;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use weir_checkpoint::Manifest;
+use weir_checkpoint::layout::{self, FileKind};
 use weir_protocol::{
     Blob, BlockRef, CheckpointId, Failure, FailureKind, JobGraph, KeyGroupRange, ObjectRef, SubtaskId,
     TransformId,
 };
 
+use crate::subtask::Subtask;
 use crate::{SplitState, Transform};
+use feed::{Fed, Feed};
+
+pub(crate) use order::{Read, Target, Wanted};
+pub(crate) use reader::{Reader, Reading};
 
 /// A table's blocks where they are in the store, in the order in which they apply.
 pub(crate) type StoredBlocks = Vec<(ObjectRef, BlockRef)>;
-
-/// A table of one subtask.
-#[derive(Debug, Default)]
-struct TableBlocks {
-    /// Positions in [`Restored::fetched`], each with the key groups to be taken from it.
-    blocks: Vec<((String, u64), KeyGroupRange)>,
-    /// If the table is that of one former subtask with the same key groups: what the next deltas
-    /// build on.
-    inherited: Option<StoredBlocks>,
-}
 
 /// The state for the subtasks of one worker.
 #[derive(Debug, Default)]
 pub(crate) struct Restored {
     /// Lists of all former subtasks together.
     lists: BTreeMap<TransformId, BTreeMap<String, Vec<Vec<u8>>>>,
-    tables: BTreeMap<(SubtaskId, TransformId, String), TableBlocks>,
-    /// Bytes of blocks, by object and offset.
-    fetched: BTreeMap<(String, u64), Bytes>,
+    /// What the next deltas of each table build on: there if the table is that of one former subtask with
+    /// the same key groups.
+    inherited: BTreeMap<(SubtaskId, TransformId, String), StoredBlocks>,
+    /// Where the blocks of each slot's tables come in; taken once.
+    feeds: Mutex<BTreeMap<u32, Feed>>,
     /// The checkpoint; `None`: a start without state.
     checkpoint: Option<CheckpointId>,
 }
 
-/// What has to be read before [`Restored`] is complete.
+/// What has to be read for a [`Restored`].
 pub(crate) struct Plan {
     restored: Restored,
     /// List blocks: transform, list, position in it.
-    list_blocks: Vec<(TransformId, String, usize, ObjectRef, BlockRef)>,
-    /// Every block that is needed, once.
-    pub(crate) needed: Vec<(ObjectRef, BlockRef)>,
+    list_blocks: Vec<(TransformId, String, usize)>,
+    /// What is to be read at once, each block as often as it is needed: the blocks of `list_blocks`.
+    pub(crate) lists: Vec<(ObjectRef, BlockRef)>,
+    wanted: BTreeMap<(String, u64), Wanted>,
+    /// For each former table the keys of its objects in the order in which they apply.
+    sequences: Vec<Vec<String>>,
+    /// Every object of the checkpoint.
+    pub(crate) objects: BTreeSet<String>,
 }
 
 impl Restored {
@@ -56,7 +64,14 @@ impl Restored {
     pub(crate) fn plan(manifest: &Manifest, graph: &JobGraph, mine: &[SubtaskId]) -> Result<Plan, Failure> {
         check_fits(manifest, graph)?;
         let restored = Self { checkpoint: Some(manifest.id), ..Self::default() };
-        let mut plan = Plan { restored, list_blocks: Vec::new(), needed: Vec::new() };
+        let mut plan = Plan {
+            restored,
+            list_blocks: Vec::new(),
+            lists: Vec::new(),
+            wanted: BTreeMap::new(),
+            sequences: Vec::new(),
+            objects: manifest.objects.iter().map(|o| o.key.clone()).collect(),
+        };
         plan.take_lists(manifest)?;
         for id in mine {
             let Some(vertex) = graph.vertex(id.vertex) else { continue };
@@ -65,30 +80,53 @@ impl Restored {
                 plan.take_tables(manifest, *id, transform.id, range)?;
             }
         }
-        let mut seen = BTreeSet::new();
-        plan.needed.retain(|(object, block)| seen.insert((object.key.clone(), block.offset)));
         Ok(plan)
     }
 
-    /// Puts a subtask's part into a transform.
-    pub(crate) fn fill(
+    /// Puts operator state into a transform.
+    ///
+    /// # Errors
+    /// A value that the transform did not write.
+    pub(crate) fn restore_lists(
         &self,
-        subtask: SubtaskId,
         id: TransformId,
         transform: &mut dyn Transform,
     ) -> Result<(), Failure> {
-        for table in transform.tables() {
-            let name = table.info().name;
-            let Some(blocks) = self.tables.get(&(subtask, id, name)) else { continue };
-            for (key, range) in &blocks.blocks {
-                let bytes = self.fetched.get(key).ok_or_else(|| unreadable("a block was not fetched"))?;
-                table.restore(bytes, *range).map_err(|e| unreadable(e.to_string()))?;
-            }
-        }
         for (name, values) in self.lists.get(&id).into_iter().flatten() {
             transform.restore_list(name, values.clone())?;
         }
         Ok(())
+    }
+
+    /// Fills the tables of the subtasks of a slot, as their blocks come in. Waits for them: for the slot's own
+    /// thread, before its first turn.
+    ///
+    /// # Errors
+    /// What can't be read; or the execution is over.
+    pub(crate) fn fill(
+        &self,
+        slot: u32,
+        subtasks: &mut [Subtask],
+    ) -> Result<(), (Option<SubtaskId>, Failure)> {
+        let feed = self.feeds.lock().unwrap_or_else(PoisonError::into_inner).remove(&slot);
+        let Some(feed) = feed else { return Ok(()) };
+        loop {
+            match feed.next() {
+                Fed::Block(Target { subtask, transform, table, range }, bytes) => {
+                    let found = subtasks.iter_mut().find(|s| s.id == subtask);
+                    // A table that the graph has and the code has not would be a fault of the planner.
+                    let table = found.and_then(|s| s.table(transform, &table)).ok_or_else(|| {
+                        let text = format!("transform {transform} has no table {table}");
+                        (Some(subtask), Failure::new(FailureKind::Bug, text))
+                    })?;
+                    table
+                        .restore(&bytes, range)
+                        .map_err(|e| (Some(subtask), unreadable(e.to_string()).at(transform.to_string())))?;
+                }
+                Fed::End => return Ok(()),
+                Fed::Failed(failure) => return Err((None, failure)),
+            }
+        }
     }
 
     /// All splits of a source by id; `None` if the job starts fresh.
@@ -116,37 +154,32 @@ impl Restored {
 
     /// What the next delta of a table builds on, if it may be a delta.
     pub(crate) fn inherited(&self) -> BTreeMap<(SubtaskId, TransformId, String), StoredBlocks> {
-        self.tables.iter().filter_map(|(key, table)| Some((key.clone(), table.inherited.clone()?))).collect()
+        self.inherited.clone()
     }
 
     /// How many deltas a table already has behind its base; `None`: the next must be a base.
     pub(crate) fn deltas(&self, subtask: SubtaskId, transform: TransformId, table: &str) -> Option<u32> {
-        let inherited = self.tables.get(&(subtask, transform, table.to_owned()))?.inherited.as_ref()?;
-        // Each checkpoint has an object of its own, so objects count checkpoints.
-        let objects: BTreeSet<&str> = inherited.iter().map(|(o, _)| o.key.as_str()).collect();
-        u32::try_from(objects.len()).ok()?.checked_sub(1)
+        let inherited = self.inherited.get(&(subtask, transform, table.to_owned()))?;
+        let checkpoints: BTreeSet<_> = inherited.iter().filter_map(|(o, _)| layout::origin(&o.key)).collect();
+        u32::try_from(checkpoints.len()).ok()?.checked_sub(1)
     }
 }
 
 impl Plan {
-    /// Adds what was read.
-    pub(crate) fn complete(mut self, fetched: BTreeMap<(String, u64), Bytes>) -> Result<Restored, Failure> {
-        for (transform, list, at, object, block) in self.list_blocks {
-            let bytes = fetched
-                .get(&(object.key, block.offset))
-                .ok_or_else(|| unreadable("a block of operator state was not fetched"))?;
-            if let Some(value) = self
-                .restored
-                .lists
-                .get_mut(&transform)
-                .and_then(|l| l.get_mut(&list))
-                .and_then(|l| l.get_mut(at))
-            {
+    /// Adds the blocks of lists that were read; gives what is to be read for the tables, in this order.
+    ///
+    /// # Errors
+    /// A checkpoint whose tables don't agree on the order of its objects.
+    pub(crate) fn complete(mut self, lists: Vec<Bytes>) -> Result<(Restored, Vec<Read>), Failure> {
+        for ((transform, list, at), bytes) in self.list_blocks.into_iter().zip(lists) {
+            let values = self.restored.lists.get_mut(&transform).and_then(|l| l.get_mut(&list));
+            if let Some(value) = values.and_then(|v| v.get_mut(at)) {
                 *value = bytes.to_vec();
             }
         }
-        self.restored.fetched = fetched;
-        Ok(self.restored)
+        let reads = order::reads(self.wanted, &self.sequences)
+            .ok_or_else(|| unreadable("the blocks of its tables have no common order"))?;
+        Ok((self.restored, reads))
     }
 
     fn take_lists(&mut self, manifest: &Manifest) -> Result<(), Failure> {
@@ -159,14 +192,8 @@ impl Plan {
                         Blob::Inline(bytes) => all.push(bytes.clone()),
                         Blob::Block(block) => {
                             let object = object(manifest, block)?;
-                            self.list_blocks.push((
-                                state.transform,
-                                name.clone(),
-                                all.len(),
-                                object.clone(),
-                                block.clone(),
-                            ));
-                            self.needed.push((object, block.clone()));
+                            self.list_blocks.push((state.transform, name.clone(), all.len()));
+                            self.lists.push((object, block.clone()));
                             all.push(Vec::new());
                         }
                     }
@@ -196,13 +223,27 @@ impl Plan {
                 .iter()
                 .map(|b| Ok((object(manifest, b)?, b.clone())))
                 .collect::<Result<StoredBlocks, Failure>>()?;
-            let mine = self.restored.tables.entry((subtask, transform, table.info.name.clone())).or_default();
             // Of what another subtask wrote only its own key groups count: a tombstone of one
             // former subtask must not take away rows of another.
             let shared = table.range.intersection(range);
-            mine.blocks.extend(stored.iter().map(|(o, b)| ((o.key.clone(), b.offset), shared)));
-            self.needed.extend(stored.iter().cloned());
-            mine.inherited = (table.range == range && !stored.is_empty()).then_some(stored);
+            let name = &table.info.name;
+            let target = Target { subtask, transform, table: name.as_str().into(), range: shared };
+            let mut sequence: Vec<String> = stored.iter().map(|(o, _)| o.key.clone()).collect();
+            sequence.dedup();
+            self.sequences.push(sequence);
+            for (object, block) in &stored {
+                let wanted = self.wanted.entry((object.key.clone(), block.offset));
+                let wanted = wanted.or_insert_with(|| Wanted::new(object.clone(), block.clone()));
+                wanted.targets.push(target.clone());
+            }
+            // What a savepoint holds is its owner's, who may delete it: nothing builds on that.
+            let own = |(o, _): &(ObjectRef, BlockRef)| {
+                layout::origin(&o.key).is_some_and(|origin| origin.kind == FileKind::Data)
+            };
+            let key = (subtask, transform, name.clone());
+            if table.range == range && !stored.is_empty() && stored.iter().all(own) {
+                self.restored.inherited.insert(key, stored);
+            }
         }
         Ok(())
     }

@@ -29,6 +29,8 @@ const PARTS_WAITING: usize = 64;
 pub(crate) enum Command {
     /// Sources may read.
     Admit,
+    /// Sources read nothing until that checkpoint is given up; or they do again.
+    Hold(Option<CheckpointId>),
     /// Sources insert this barrier.
     Trigger(Barrier),
     /// A checkpoint will not complete.
@@ -138,16 +140,18 @@ fn run(
     events.send(SlotEvent::Opened);
     let mut publish_at = clock.now();
     loop {
-        while let Ok(command) = commands.try_recv() {
-            if matches!(command, Command::Stop) {
-                // The last numbers are the ones that people compare.
-                subtasks.iter_mut().for_each(Subtask::publish);
-                return;
-            }
-            subtasks.iter_mut().for_each(|s| obey(s, command));
-        }
         let mut worked = false;
-        for subtask in &mut subtasks {
+        for at in 0..subtasks.len() {
+            // Between any two subtasks: an end must not wait for all of a slot with much to do.
+            while let Ok(command) = commands.try_recv() {
+                if matches!(command, Command::Stop) {
+                    // The last numbers are the ones that people compare.
+                    subtasks.iter_mut().for_each(Subtask::publish);
+                    return;
+                }
+                subtasks.iter_mut().for_each(|s| obey(s, command));
+            }
+            let subtask = &mut subtasks[at];
             let id = subtask.id;
             match guarded(Some(id), || turn(subtask, clock).map_err(|f| (Some(id), f))) {
                 Ok(did) => worked |= did,
@@ -175,6 +179,7 @@ fn until(now: Timestamp, publish_at: Timestamp, timer: Option<Timestamp>) -> Dur
 fn obey(subtask: &mut Subtask, command: Command) {
     match command {
         Command::Admit => subtask.admit(),
+        Command::Hold(checkpoint) => subtask.hold(checkpoint),
         Command::Trigger(barrier) => subtask.trigger(barrier),
         Command::Abort(id) => subtask.abort(id),
         Command::Complete(id) => subtask.complete(id),
@@ -187,12 +192,14 @@ fn turn(subtask: &mut Subtask, clock: &dyn Clock) -> Result<bool, Failure> {
     let start = clock.now();
     subtask.tick(start);
     let mut worked = 0;
-    while worked < TURN && subtask.step()? == Step::Worked {
-        worked += 1;
-    }
-    if worked > 0 {
-        subtask.add_busy(clock.now().since(start));
-    }
+    let last = loop {
+        let step = subtask.step()?;
+        worked += u32::from(step == Step::Worked);
+        if step != Step::Worked || worked == TURN {
+            break step;
+        }
+    };
+    subtask.account(start, clock.now(), worked > 0, last);
     Ok(worked > 0)
 }
 

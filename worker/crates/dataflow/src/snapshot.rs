@@ -91,8 +91,28 @@ pub(crate) struct Swept {
 
 /// Rows on their way from a slot to the encoder.
 pub(crate) enum Collected {
-    Part { subtask: SubtaskId, id: CheckpointId, table: u32, part: Part },
+    Part {
+        id: CheckpointId,
+        /// As the barrier said.
+        completed: Option<CheckpointId>,
+        subtask: SubtaskId,
+        transform: TransformId,
+        /// Position in [`Swept::tables`].
+        table: u32,
+        info: StateTableInfo,
+        part: Part,
+    },
     Swept(Box<Swept>),
+}
+
+impl Collected {
+    /// The checkpoint, and the newest completed one as the barrier said.
+    pub(crate) fn of(&self) -> (CheckpointId, Option<CheckpointId>) {
+        match self {
+            Self::Part { id, completed, .. } => (*id, *completed),
+            Self::Swept(swept) => (swept.id, swept.completed),
+        }
+    }
 }
 
 /// A subtask's part that is being swept.
@@ -161,7 +181,7 @@ impl Snapshot {
         if !self.events.has_room() {
             return false;
         }
-        let (subtask, id) = (rest.subtask, rest.id);
+        let (subtask, id, completed) = (rest.subtask, rest.id, rest.completed);
         let mut number = 0;
         for link in &mut chain.links {
             for table in link.transform.tables() {
@@ -170,7 +190,10 @@ impl Snapshot {
                     continue;
                 }
                 if let Some(part) = table.sweep(SWEEP_ROWS) {
-                    self.events.collect(Collected::Part { subtask, id, table: number as u32, part });
+                    let FrozenTable { transform, info, .. } = rest.tables[number].clone();
+                    let table = number as u32;
+                    let part = Collected::Part { id, completed, subtask, transform, table, info, part };
+                    self.events.collect(part);
                     return true;
                 }
                 number += 1;

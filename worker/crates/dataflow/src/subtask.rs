@@ -2,11 +2,12 @@
 //! checkpoints. Runs on its slot's thread in small steps and never blocks it.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-use weir_protocol::{CheckpointId, Failure, SubtaskId, SubtaskProgress};
+use weir_protocol::{CheckpointId, Failure, SubtaskId, SubtaskProgress, TransformId};
 use weir_runtime::{Clock, Timestamp};
+use weir_state::StateTable;
 
+use crate::accounting::{Accounting, micros};
 use crate::chain::Chain;
 use crate::queue::{Message, Receiver};
 use crate::slot::{Events, SlotEvent};
@@ -45,12 +46,14 @@ pub(crate) struct Subtask {
     trackers: Trackers,
     /// The barrier that waits until the chain has given all output of what came before it.
     due: Option<(Barrier, Timestamp)>,
+    /// The checkpoint that another execution goes on from: behind its barrier a source reads nothing.
+    held: Option<CheckpointId>,
     snapshot: Option<Snapshot>,
     events: Events,
     clock: Arc<dyn Clock>,
     progress: SubtaskProgress,
     published: Arc<Mutex<SubtaskProgress>>,
-    full_since: Option<Timestamp>,
+    accounting: Accounting,
 }
 
 /// What a subtask is made of.
@@ -79,13 +82,20 @@ impl Subtask {
             next_input: 0,
             trackers: parts.trackers,
             due: None,
+            held: None,
             snapshot: None,
             events: parts.events,
             clock: parts.clock,
             progress: SubtaskProgress { watermark_ms: i64::MIN, ..SubtaskProgress::default() },
             published: parts.published,
-            full_since: None,
+            accounting: Accounting::default(),
         }
+    }
+
+    /// A table of one of its transforms.
+    pub(crate) fn table(&mut self, transform: TransformId, name: &str) -> Option<&mut dyn StateTable> {
+        let link = self.chain.links.iter_mut().find(|link| link.id == transform)?;
+        link.transform.tables().into_iter().find(|table| table.info().name == name)
     }
 
     /// Sources may read from now on: what an earlier execution left to commit is committed.
@@ -93,6 +103,11 @@ impl Subtask {
         if let Some(source) = &mut self.source {
             source.admit();
         }
+    }
+
+    /// Sources read nothing until this checkpoint is given up; or they do again.
+    pub(crate) fn hold(&mut self, checkpoint: Option<CheckpointId>) {
+        self.held = checkpoint;
     }
 
     /// The coordinator began a checkpoint; of interest to sources only.
@@ -105,6 +120,7 @@ impl Subtask {
     /// A checkpoint will not complete.
     pub(crate) fn abort(&mut self, id: CheckpointId) {
         self.alignment.abort(id);
+        self.held = self.held.filter(|held| *held != id);
         if self.due.is_some_and(|(barrier, _)| barrier.id == id) {
             self.due = None;
         }
@@ -139,6 +155,9 @@ impl Subtask {
     /// Does the next piece of work.
     pub(crate) fn step(&mut self) -> Result<Step, Failure> {
         let step = self.work()?;
+        if self.progress.first_out_us == 0 && self.chain.output.rows > 0 {
+            self.progress.first_out_us = self.clock.now().0;
+        }
         if let Some(snapshot) = &mut self.snapshot {
             // Idle slots sweep as fast as the encoder takes it; busy ones a piece per input.
             let swept = snapshot.sweep(&mut self.chain);
@@ -149,7 +168,6 @@ impl Subtask {
                 return Ok(Step::Worked);
             }
         }
-        self.account(step);
         Ok(step)
     }
 
@@ -173,6 +191,9 @@ impl Subtask {
     }
 
     fn read_source(&mut self) -> Result<Step, Failure> {
+        if self.held.is_some() {
+            return Ok(Step::Empty);
+        }
         let Some(source) = &mut self.source else { return Ok(Step::Empty) };
         match source.poll(self.clock.now())? {
             Given::Rows { chunk, read, advance } => {
@@ -297,29 +318,15 @@ impl Subtask {
         self.source.as_ref().and_then(SourceHead::next_timer)
     }
 
-    fn account(&mut self, step: Step) {
-        let full = step == Step::Full;
-        match (full, self.full_since) {
-            (true, None) => self.full_since = Some(self.clock.now()),
-            (false, Some(since)) => {
-                self.progress.backpressured_us += micros(self.clock.now().since(since));
-                self.full_since = None;
-            }
-            _ => {}
-        }
-    }
-
-    pub(crate) fn add_busy(&mut self, busy: Duration) {
-        self.progress.busy_us += micros(busy);
+    /// It had its turn, which ended with this step.
+    pub(crate) fn account(&mut self, start: Timestamp, end: Timestamp, worked: bool, last: Step) {
+        self.accounting.turn(start, end, worked, last == Step::Full);
     }
 
     /// Makes the numbers visible to the worker.
     pub(crate) fn publish(&mut self) {
-        if let Some(since) = self.full_since {
-            let now = self.clock.now();
-            self.progress.backpressured_us += micros(now.since(since));
-            self.full_since = Some(now);
-        }
+        self.progress.busy_us = self.accounting.busy_us();
+        self.progress.backpressured_us = self.accounting.full_us(self.clock.now());
         self.progress.rows_out = self.chain.output.rows;
         self.progress.bytes_out = self.chain.output.bytes;
         self.progress.late_rows = self.chain.links.iter().map(|l| l.transform.late_rows()).sum();
@@ -336,8 +343,4 @@ impl Subtask {
         }
         *self.published.lock().unwrap_or_else(PoisonError::into_inner) = self.progress;
     }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

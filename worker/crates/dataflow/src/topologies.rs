@@ -15,10 +15,11 @@ use weir_runtime::tls::Transport;
 use weir_runtime::{Random, SeededRandom, SystemClock};
 
 use crate::deploy::Deployment;
-use crate::encoder::{Encoded, Encoder};
+use crate::encoder::{EncodedOrNot, Encoder};
 use crate::exchange::Routes;
 use crate::exchange::testing::{exchange, tls};
 use crate::restore::Restored;
+use crate::sizes::Sizes;
 use crate::slot::{Command, Events, SlotEvent, SlotHandle};
 use crate::*;
 use random::{Seen, random_job};
@@ -59,6 +60,9 @@ pub(crate) fn config() -> JobConfig {
     }
 }
 
+/// For one graph: some multiply their rows a good deal, and the machine may be busy.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// A worker that subtasks can be placed on, with the address of its exchange.
 type Place = (Arc<Exchange>, String);
 
@@ -67,7 +71,7 @@ struct Running {
     /// Workers on which anything runs.
     workers: usize,
     events: mpsc::UnboundedReceiver<SlotEvent>,
-    encoded: mpsc::UnboundedReceiver<Result<Encoded, (CheckpointId, Failure)>>,
+    encoded: mpsc::UnboundedReceiver<EncodedOrNot>,
 }
 
 impl Running {
@@ -103,10 +107,10 @@ fn start(
     let mut running = Running { slots: Vec::new(), workers: 0, events, encoded };
     for me in (0..places.len().max(1)).map(|n| WorkerId(n as u64)) {
         let placed: Vec<_> = placement.iter().filter(|p| p.1 == me).map(|p| (p.0, p.2)).collect();
-        let subtasks = placed.len();
-        if subtasks == 0 {
+        if placed.is_empty() {
             continue;
         }
+        let ranges = placed.iter().map(|(id, _)| (*id, KeyGroupRange { start: 0, end: 0 })).collect();
         running.workers += 1;
         let (encoder, input) = std_mpsc::channel();
         let waiting = Arc::new(AtomicUsize::new(0));
@@ -126,7 +130,9 @@ fn start(
         };
         let (slots, _) = deployment.slots(&slot_events).unwrap();
         let wakers = slots.iter().map(|(_, w, _)| w.clone()).collect();
-        let encoder = Encoder { subtasks, input, waiting, wakers, output: output.clone() };
+        let (output, sizes) = (output.clone(), Sizes::of(1 << 30));
+        let room = Arc::new(tokio::sync::Semaphore::new(1 << 20));
+        let encoder = Encoder { ranges, input, waiting, wakers, output, sizes, room, io: io.clone() };
         std::thread::spawn(move || encoder.run());
         let start =
             |(n, w, build)| SlotHandle::start(n, w, clock.clone(), slot_events.clone(), build).unwrap();
@@ -188,7 +194,7 @@ async fn flows(usual: u64, test: &str, places: impl Fn(u64) -> Vec<Place>) {
     for (nth, seed) in seeds(usual).enumerate() {
         let places = places(seed);
         let flow = flow(seed, nth as u64 + 1, &places, &io);
-        let done = tokio::time::timeout(Duration::from_secs(30), flow).await;
+        let done = tokio::time::timeout(PATIENCE, flow).await;
         assert!(done.is_ok(), "stuck; replay with WEIR_SEED={seed} cargo test --workspace --lib {test}");
     }
 }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use datafusion_common::DFSchema;
 use datafusion_expr::Expr;
-use weir_connectors::{OptionError, SourceTable, TableSpec};
+use weir_connectors::{OptionError, OptionRow, SourceTable, TableSpec};
 use weir_dataflow::SinkFactory;
 
 use crate::PlanOptions;
@@ -50,7 +51,22 @@ pub(crate) enum Origin {
 pub(crate) struct Watermark {
     pub(crate) column: usize,
     pub(crate) expression: Expr,
+    /// A split without rows for this long does not hold the watermark back.
+    pub(crate) idle_timeout: Option<Duration>,
 }
+
+/// Options that every table may have: name, default, help. What a connector makes of its own ones is its concern.
+pub const TABLE_OPTIONS: &[OptionRow] = &[
+    ("connector", None, "what is read or written: one of the connectors"),
+    (
+        IDLE_TIMEOUT,
+        Some(""),
+        "with WATERMARK: a split (such as a file that is watched for more) without rows for this long does not hold the \
+         watermark back; without it every split is waited for",
+    ),
+];
+
+const IDLE_TIMEOUT: &str = "scan.watermark.idle-timeout";
 
 /// What a table is used for.
 #[derive(Debug, Clone, Copy, Default)]
@@ -91,7 +107,8 @@ pub(crate) fn table(def: TableDef, used: Use, options: &PlanOptions) -> Result<T
     };
     positions(&def.primary_key);
     positions(&def.partitioned_by);
-    let watermark = watermark(&def, &columns, &mut faults);
+    let idle_timeout = idle_timeout(&def, &mut faults);
+    let watermark = watermark(&def, &columns, idle_timeout, &mut faults);
     let (connector, source, sink) = connected(&def, &physical, used, options, &mut faults);
     if !faults.is_empty() {
         return Err(faults);
@@ -170,7 +187,32 @@ fn visible_names(mut fault: Fault) -> Fault {
     fault
 }
 
-fn watermark(def: &TableDef, columns: &[TableColumn], faults: &mut Vec<Fault>) -> Option<Watermark> {
+fn idle_timeout(def: &TableDef, faults: &mut Vec<Fault>) -> Option<Duration> {
+    let option = def.options.iter().find(|o| o.key == IDLE_TIMEOUT)?;
+    if def.watermark.is_none() {
+        let message = format!("option '{IDLE_TIMEOUT}': the table `{}` has no WATERMARK", def.name.value);
+        faults.push(Fault::new(option.place, message));
+    }
+    match weir_protocol::units::parse_duration(&option.value) {
+        Ok(Duration::ZERO) => {
+            let message = format!("option '{IDLE_TIMEOUT}': it must be longer than 0");
+            faults.push(Fault::new(option.value_place, message).hint("leave it out to wait for every split"));
+            None
+        }
+        Ok(timeout) => Some(timeout),
+        Err(message) => {
+            faults.push(Fault::new(option.value_place, format!("option '{IDLE_TIMEOUT}': {message}")));
+            None
+        }
+    }
+}
+
+fn watermark(
+    def: &TableDef,
+    columns: &[TableColumn],
+    idle_timeout: Option<Duration>,
+    faults: &mut Vec<Fault>,
+) -> Option<Watermark> {
     let mark = def.watermark.as_ref()?;
     let place = mark.column.first().map(|c| Place::of(c.span))?;
     if let Some(field) = mark.column.get(1) {
@@ -220,7 +262,7 @@ fn watermark(def: &TableDef, columns: &[TableColumn], faults: &mut Vec<Fault>) -
                 return None;
             }
             match cast(e, &from, &target, place) {
-                Ok(expression) => Some(Watermark { column: position, expression }),
+                Ok(expression) => Some(Watermark { column: position, expression, idle_timeout }),
                 Err(fault) => {
                     faults.push(fault);
                     None
@@ -264,7 +306,7 @@ fn connected(
     let rest: BTreeMap<String, String> = def
         .options
         .iter()
-        .filter(|o| o.key != "connector")
+        .filter(|o| TABLE_OPTIONS.iter().all(|(name, ..)| *name != o.key))
         .map(|o| (o.key.clone(), o.value.clone()))
         .collect();
     let spec = TableSpec {

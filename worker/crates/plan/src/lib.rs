@@ -29,7 +29,9 @@ mod window_tvf;
 
 use std::time::Duration;
 
+pub use catalog::TABLE_OPTIONS;
 pub use explain::{Explained, explain};
+pub use functions::help::{FUNCTIONS, FunctionHelp};
 pub use problem::Problem;
 use weir_connectors::{CONNECTORS, Connector};
 use weir_dataflow::Job;
@@ -44,7 +46,8 @@ pub struct PlanOptions {
     /// Keys of unbounded aggregates that were not touched for this long (processing time) may be
     /// dropped; zero: never.
     pub state_ttl: Duration,
-    /// A split without rows for this long does not hold the watermark back; `None`: for ever.
+    /// A split without rows for this long does not hold the watermark back, where a table says nothing else;
+    /// `None`: it does for ever.
     pub idle_timeout: Option<Duration>,
     /// The connectors that tables may name.
     pub connectors: &'static [Connector],

@@ -100,6 +100,14 @@ fn declarations_that_are_wrong() {
             "1:38 the table has no column `b`",
         ),
         (
+            "CREATE TABLE t (a INT) WITH ('connector' = 'blackhole', 'scan.watermark.idle-timeout' = '1 s');",
+            "1:57 option 'scan.watermark.idle-timeout': the table `t` has no WATERMARK",
+        ),
+        (
+            "CREATE TABLE t (a TIMESTAMP(3), WATERMARK FOR a AS a) WITH ('connector' = 'blackhole', 'scan.watermark.idle-timeout' = '0 s');",
+            "1:120 option 'scan.watermark.idle-timeout': it must be longer than 0",
+        ),
+        (
             "CREATE TABLE t (a INT, WATERMARK FOR a AS a) WITH ('connector' = 'blackhole');",
             "1:38 the event time `a` must be a TIMESTAMP(3) or TIMESTAMP_LTZ(3), not INT",
         ),

@@ -118,6 +118,23 @@ fn only_what_is_used_is_read() {
 }
 
 #[test]
+fn a_table_says_how_long_its_watermark_waits_for_a_split() {
+    let timeout = |option: &str| {
+        let job = planned(&format!(
+            "CREATE TABLE logs (n BIGINT, at TIMESTAMP(3), WATERMARK FOR at AS at) WITH ({option}'connector' = 'datagen');
+             CREATE TABLE out (n BIGINT) WITH ('connector' = 'blackhole');
+             INSERT INTO out SELECT COUNT(*) FROM TABLE(TUMBLE(TABLE logs, DESCRIPTOR(at), INTERVAL '1' HOUR))
+             GROUP BY window_start, window_end;"
+        ));
+        let source = job.job.nodes.iter().find_map(|n| n.source.as_ref()).expect("a source");
+        source.watermark.as_ref().expect("a watermark").idle_timeout
+    };
+    assert_eq!(timeout(""), None);
+    let some = "'scan.watermark.idle-timeout' = '90 s', ";
+    assert_eq!(timeout(some), Some(std::time::Duration::from_secs(90)));
+}
+
+#[test]
 fn every_form_of_explain_names_every_vertex() {
     let job = planned(&format!("{OUT}{COUNT}"));
     let explained = explain(&job);

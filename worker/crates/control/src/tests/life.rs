@@ -75,6 +75,7 @@ async fn a_worker_finds_the_next_coordinator_and_tells_it_what_runs() {
         placed: Vec::new(),
         exhausted: Vec::new(),
         completed: None,
+        triggered: weir_protocol::CheckpointId(0),
         acknowledged: None,
     };
     worker.running.send_replace(Some(running.clone()));

@@ -32,7 +32,7 @@ impl std::fmt::Display for ChannelId {
 }
 
 /// Under which deployment a frame is sent; the job is settled when the connection begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub(super) struct Deployed {
     pub(super) attempt: Attempt,
     pub(super) execution: Execution,

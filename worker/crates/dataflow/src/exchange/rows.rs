@@ -10,6 +10,7 @@
 //! buffers themselves: offsets, text, views.
 
 use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -31,6 +32,8 @@ use crate::{Chunk, RowKind};
 pub(super) const MAX_ROWS: usize = 1 << 20;
 /// Most values in a nested column of one frame: a list of nothing costs no bytes.
 const MAX_NESTED: usize = 1 << 28;
+/// Arrow panicked: a gap in [`Layout::check`].
+const PANICKED: Malformed = Malformed("rows that can't be read");
 /// Alignment of buffers in a body: that of the widest number.
 const ALIGNMENT: usize = 16;
 
@@ -97,9 +100,13 @@ impl Form {
         }
         let schema = if changes { &self.changes } else { &self.inserts };
         Layout::of(&batch, body.len())?.check(schema)?;
-        let rows =
-            read_record_batch(&body, batch, schema.clone(), &HashMap::new(), None, &MetadataVersion::V5)
-                .map_err(|_| Malformed("rows with broken columns"))?;
+        // What gets past `check` and still makes Arrow panic must not take the connection's task with it: the
+        // execution would never hear of it.
+        let read =
+            || read_record_batch(&body, batch, schema.clone(), &HashMap::new(), None, &MetadataVersion::V5);
+        let rows = catch_unwind(AssertUnwindSafe(read))
+            .map_err(|_| PANICKED)?
+            .map_err(|_| Malformed("rows with broken columns"))?;
         if changes { self.split(&rows) } else { Ok(Chunk::inserts(rows)) }
     }
 
@@ -295,28 +302,36 @@ impl<'a> Layout<'a> {
         if *data_type == DataType::Null {
             return if nulls == length { Ok(()) } else { Err(wrong) };
         }
-        let validity = self.buffer()?;
+        let validity = self.buffer(1)?;
         if nulls > 0 && validity < length.div_ceil(8) {
             return Err(Malformed("a column with too few bits of validity"));
         }
         match data_type {
-            DataType::Utf8 | DataType::Binary | DataType::LargeUtf8 | DataType::LargeBinary => {
-                self.buffer()?;
-                self.buffer()?;
+            DataType::Utf8 | DataType::Binary => {
+                self.buffer(size_of::<i32>())?;
+                self.buffer(1)?;
+            }
+            DataType::LargeUtf8 | DataType::LargeBinary => {
+                self.buffer(size_of::<i64>())?;
+                self.buffer(1)?;
             }
             DataType::Utf8View | DataType::BinaryView => {
-                self.buffer()?;
+                self.buffer(size_of::<u128>())?;
                 let views = self.views.next().ok_or(Malformed("views without a count of buffers"))?;
                 if views < 0 {
                     return Err(Malformed("fewer buffers of views than none"));
                 }
                 // Ends with the buffers, however many were said to be there.
                 for _ in 0..views {
-                    self.buffer()?;
+                    self.buffer(1)?;
                 }
             }
-            DataType::List(inner) | DataType::LargeList(inner) => {
-                self.buffer()?;
+            DataType::List(inner) => {
+                self.buffer(size_of::<i32>())?;
+                self.column(inner.data_type(), None)?;
+            }
+            DataType::LargeList(inner) => {
+                self.buffer(size_of::<i64>())?;
                 self.column(inner.data_type(), None)?;
             }
             DataType::FixedSizeList(inner, width) => {
@@ -329,20 +344,21 @@ impl<'a> Layout<'a> {
                 }
             }
             // `travels` lets nothing else through but numbers and the like.
-            _ => {
-                self.buffer()?;
+            other => {
+                self.buffer(other.primitive_width().unwrap_or(1))?;
             }
         }
         Ok(())
     }
 
-    /// The length of the next buffer, which lies within the body.
-    fn buffer(&mut self) -> Result<usize, Malformed> {
+    /// The length of the next buffer, which lies within the body and has whole values of a width.
+    fn buffer(&mut self, width: usize) -> Result<usize, Malformed> {
         let (offset, length) = self.buffers.next().ok_or(Malformed("rows with too few buffers"))?;
         let (Ok(offset), Ok(length)) = (usize::try_from(offset), usize::try_from(length)) else {
             return Err(Malformed("a buffer before the body"));
         };
         match offset.checked_add(length) {
+            Some(_) if !length.is_multiple_of(width) => Err(Malformed("a buffer that ends within a value")),
             Some(end) if end <= self.body => Ok(length),
             _ => Err(Malformed("a buffer beyond the body")),
         }

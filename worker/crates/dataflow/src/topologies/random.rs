@@ -116,23 +116,24 @@ impl TransformFactory for RepeatFactory {
     }
 }
 
-/// Counts rows; has room only every other time it is asked.
+/// Counts rows; has no room the first time it is asked after each batch.
 struct Counter {
     rows: u64,
     seen: Arc<Seen>,
     waker: std::task::Waker,
-    room: bool,
+    full: bool,
 }
 
 impl Sink for Counter {
     fn ready(&mut self) -> bool {
-        self.room = !self.room;
-        if !self.room {
+        if std::mem::take(&mut self.full) {
             self.waker.wake_by_ref();
+            return false;
         }
-        self.room
+        true
     }
     fn write(&mut self, chunk: Chunk) -> Result<(), Failure> {
+        self.full = true;
         self.rows += chunk.len() as u64;
         self.seen.sunk.fetch_add(chunk.len() as u64, Ordering::Relaxed);
         Ok(())
@@ -150,7 +151,7 @@ impl SinkFactory for CounterFactory {
         true
     }
     fn open(&self, context: OpenSink) -> Result<Box<dyn Sink>, Failure> {
-        Ok(Box::new(Counter { rows: 0, seen: self.0.clone(), waker: context.waker, room: false }))
+        Ok(Box::new(Counter { rows: 0, seen: self.0.clone(), waker: context.waker, full: false }))
     }
     fn committer(&self, _: tokio::runtime::Handle) -> Option<Box<dyn Committer>> {
         None

@@ -4,6 +4,7 @@
 mod calendar;
 pub(crate) mod cast;
 mod decimal;
+pub(crate) mod help;
 mod math;
 mod operators;
 mod pattern;

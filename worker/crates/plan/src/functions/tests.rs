@@ -303,3 +303,19 @@ fn time_functions_follow_flink() {
         "\"YYYY\" in the pattern \"YYYY\" is not supported: the letters are yyyy, MM, dd, HH, mm, ss, SSS",
     )]);
 }
+
+#[test]
+fn every_function_is_explained_and_its_example_is_right() {
+    let listed = super::LISTS.iter().flat_map(|l| l.iter()).map(|f| f.name);
+    // What the planner makes by itself has no form that a person writes.
+    let written = listed.filter(|name| !["literal", "field"].contains(name));
+    let explained = |name: &str| super::help::FUNCTIONS.iter().any(|help| help.names.contains(&name));
+    let missing: Vec<_> = written.filter(|name| !explained(name)).collect();
+    assert!(missing.is_empty(), "functions/help.rs lacks {missing:?}");
+    let unknown = |name: &&&str| **name != "IF" && super::find(name).is_none();
+    let unknown: Vec<_> = super::help::FUNCTIONS.iter().flat_map(|h| h.names).filter(unknown).collect();
+    assert!(unknown.is_empty(), "functions/help.rs explains {unknown:?}, which are not there");
+    let examples: Vec<_> =
+        super::help::FUNCTIONS.iter().map(|help| (help.example, help.data_type, help.value)).collect();
+    check(&examples);
+}

@@ -121,7 +121,7 @@ fn source(dag: &mut Dag, i: usize, table: &Arc<Table>, options: &PlanOptions) ->
                 &out_fields,
                 show(&mark.expression, &names),
             )?,
-            idle_timeout: options.idle_timeout,
+            idle_timeout: mark.idle_timeout.or(options.idle_timeout),
         }),
         None => None,
     };

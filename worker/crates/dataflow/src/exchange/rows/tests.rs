@@ -169,7 +169,9 @@ fn damaged_rows_are_an_error_and_never_a_panic() {
                 part.truncate(length);
             }
         }
-        if let Ok(chunk) = decode(&form, &encoded) {
+        let decoded = decode(&form, &encoded);
+        assert_ne!(decoded.as_ref().err(), Some(&PANICKED), "seed {seed}");
+        if let Ok(chunk) = decoded {
             assert_eq!(chunk.rows.schema().fields(), form.inserts.fields(), "seed {seed}");
             assert_eq!(chunk.kinds.is_some(), encoded.changes, "seed {seed}");
             // Whatever it says, it can be looked at.
