@@ -214,6 +214,22 @@ fn a_worker_that_sleeps_longer_than_its_heartbeats_is_replaced_and_taken_in_agai
 }
 
 #[test]
+fn a_worker_that_is_asked_to_end_hands_its_subtasks_over_and_nothing_is_replayed() {
+    let mut cluster = Cluster::start(place("drain"), Secrecy::Tls, &["parallelism=2"]);
+    let mut processes: Vec<Running> = (0..3).map(|_| cluster.worker(1, &[])).collect();
+    let status = cluster.wait_for_checkpoints(0, 2);
+    let leaver = busy(&status, &processes);
+    let mut leaver = processes.remove(leaver);
+    leaver.signal("TERM");
+    assert_eq!(leaver.wait(LONG), DONE, "{}", leaver.log());
+    let name = format!("({})", leaver.id());
+    let gone = |s: &Value| s["state"] == "Running" && workers(s).iter().all(|w| !w.ends_with(&name));
+    let status = cluster.wait_for("the others alone", gone);
+    cluster.wait_for_checkpoints(completed(&status), 2);
+    finish(&mut cluster, processes);
+}
+
+#[test]
 fn a_worker_with_nothing_to_do_ends_at_once_when_asked() {
     let mut cluster = Cluster::start(place("idle"), Secrecy::Plaintext, &["parallelism=1"]);
     let first = cluster.worker(1, &[]);

@@ -33,7 +33,8 @@ const RECOVERED: Duration = Duration::from_secs(90);
 
 #[test]
 fn nothing_is_lost_or_repeated_whatever_dies() {
-    let all = std::env::var("WEIR_FAULTS").map_or(FAULTS_PER_ROUND, |n| n.parse().expect("WEIR_FAULTS is a number"));
+    let all = std::env::var("WEIR_FAULTS")
+        .map_or(FAULTS_PER_ROUND, |n| n.parse().expect("WEIR_FAULTS is a number"));
     let first = seed();
     let begin = Instant::now();
     let mut met = BTreeMap::<Fault, u64>::new();

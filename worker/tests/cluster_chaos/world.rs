@@ -159,8 +159,8 @@ impl World {
         let absence = random.up_to(LONGEST_ABSENCE);
         let sleep = Duration::from_millis(100) + random.up_to(LONGEST_SLEEP);
         let trouble = Duration::from_millis(50) + random.up_to(LONGEST_TROUBLE);
-        let silent = [NetFault::Silent, NetFault::SilentForward, NetFault::SilentBackward]
-            [random.below(3) as usize];
+        let silent =
+            [NetFault::Silent, NetFault::SilentForward, NetFault::SilentBackward][random.below(3) as usize];
         self.note(format!("{fault:?} of worker {seat}"));
         match fault {
             Fault::KillWorker => return self.kill_worker(seat, absence),
@@ -297,9 +297,25 @@ impl World {
         let (advertise, announce) = (seat.exchange.address().to_string(), format!("worker-{at}.json"));
         let scratch = seat.scratch.folder.display().to_string();
         let arguments = [
-            "worker", "--log", "info", "--uid", "torment", "--slots", "1", "--coordinator", &control,
-            "--listen", "127.0.0.1:0", "--advertise", &advertise, "--announce", &announce, "--scratch", &scratch,
-            "--scratch-limit", SCRATCH_LIMIT,
+            "worker",
+            "--log",
+            "info",
+            "--uid",
+            "torment",
+            "--slots",
+            "1",
+            "--coordinator",
+            &control,
+            "--listen",
+            "127.0.0.1:0",
+            "--advertise",
+            &advertise,
+            "--announce",
+            &announce,
+            "--scratch",
+            &scratch,
+            "--scratch-limit",
+            SCRATCH_LIMIT,
         ];
         let mut command = self.place.weir(&arguments);
         command.args(certificates(&self.place.path("certs"), "worker"));
@@ -321,7 +337,11 @@ impl World {
         }
         self.leaving.retain_mut(|worker| match worker.exited() {
             Some(code) => {
-                assert!(code == DONE || code == crate::support::place::TERMINATED, "{code}: {}", worker.log());
+                assert!(
+                    code == DONE || code == crate::support::place::TERMINATED,
+                    "{code}: {}",
+                    worker.log()
+                );
                 false
             }
             None => true,
@@ -393,7 +413,8 @@ struct Disk {
 impl Disk {
     fn new(folder: PathBuf) -> Self {
         fs::create_dir_all(&folder).unwrap();
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"]).arg(&folder).output();
+        let mount =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"]).arg(&folder).output();
         Self { mounted: mount.is_ok_and(|done| done.status.success()), folder }
     }
 

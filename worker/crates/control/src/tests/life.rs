@@ -75,6 +75,7 @@ async fn a_worker_finds_the_next_coordinator_and_tells_it_what_runs() {
         placed: Vec::new(),
         exhausted: Vec::new(),
         completed: None,
+        triggered: weir_protocol::CheckpointId(0),
         acknowledged: None,
     };
     worker.running.send_replace(Some(running.clone()));
@@ -141,7 +142,8 @@ async fn a_worker_of_another_job_is_refused_and_hears_why() {
 
 #[tokio::test]
 async fn a_worker_that_takes_nothing_is_lost_and_costs_no_more_than_its_queue() {
-    let (server, mut events) = server_on(listener().await, HEARTBEAT, limits());
+    let patient = Heartbeat { every: ms(50), lost_after: LONG };
+    let (server, mut events) = server_on(listener().await, patient, limits());
     let mut peer = super::hostile_workers::Peer::connect(server.address()).await;
     peer.hello("a").await;
     assert!(matches!(next(&mut events).await, ServerEvent::Registered { .. }));

@@ -87,7 +87,7 @@ pub(super) const HEARTBEAT: Heartbeat =
     Heartbeat { every: Duration::from_millis(50), lost_after: Duration::from_secs(2) };
 
 pub(super) fn limits() -> Limits {
-    Limits { message_bytes: 64 << 10, queue_bytes: 256 << 10, connections: 64, handshake: ms(2000) }
+    Limits { message_bytes: 64 << 10, queue_bytes: 256 << 10, connections: 256, handshake: ms(2000) }
 }
 
 pub(super) async fn listener() -> Arc<TcpListener> {
