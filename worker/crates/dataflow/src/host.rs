@@ -47,12 +47,22 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 /// that comes later could take over.
 pub async fn run_worker(
     options: WorkerOptions,
+    input: mpsc::UnboundedReceiver<WorkerInput>,
+    output: mpsc::UnboundedSender<WorkerOutput>,
+    running: watch::Sender<Option<RunningExecution>>,
+) -> WorkerEnd {
+    let sizes = Sizes::of(options.config.state.memory_limit);
+    run_with(options, sizes, input, output, running).await
+}
+
+async fn run_with(
+    options: WorkerOptions,
+    sizes: Sizes,
     mut input: mpsc::UnboundedReceiver<WorkerInput>,
     output: mpsc::UnboundedSender<WorkerOutput>,
     running: watch::Sender<Option<RunningExecution>>,
 ) -> WorkerEnd {
     let (done, mut finished) = mpsc::unbounded_channel();
-    let sizes = Sizes::of(options.config.state.memory_limit);
     let local = match &options.scratch {
         Some(scratch) => {
             LocalCopies::open(scratch, &options.config.uid, options.random.as_ref(), sizes.local).await
@@ -62,8 +72,7 @@ pub async fn run_worker(
     let mut host = Host {
         plans: Plans::new(options.plan.clone()),
         io: tokio::runtime::Handle::current(),
-        sizes,
-        places: Places { options: options.clone(), local, troubles: Troubles::default() },
+        places: Places { options: options.clone(), sizes, local, troubles: Troubles::default() },
         options,
         output,
         done,
@@ -166,7 +175,6 @@ struct Host {
     /// Of the job that was deployed last.
     committers: Option<Arc<Committers>>,
     io: tokio::runtime::Handle,
-    sizes: Sizes,
     places: Places,
     /// The durable checkpoint that copies on this machine were last tidied for.
     local_for: Option<CheckpointId>,
@@ -418,7 +426,7 @@ impl Host {
                 io: self.io.clone(),
                 troubles,
             };
-            Execution::start(deployment, parallelism, reading, self.sizes)
+            Execution::start(deployment, parallelism, reading, self.places.sizes)
         });
         match started {
             Ok(execution) => {

@@ -27,7 +27,7 @@ impl Sizes {
     /// is in the making.
     pub(crate) fn of(memory_limit: u64) -> Self {
         let object = (memory_limit / 32).clamp(OBJECT.0, OBJECT.1);
-        Self { object, block: object / 4, uploads: 2 * object, ahead: 2 * object, local: 2 * object }
+        Self { object, block: object / 4, uploads: 2 * object, ahead: 2 * object, local: 4 * object }
     }
 }
 

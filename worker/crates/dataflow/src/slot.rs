@@ -4,7 +4,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc as std_mpsc;
+use std::sync::mpsc::{self as std_mpsc, TryRecvError};
 use std::thread;
 use std::time::Duration;
 
@@ -143,13 +143,16 @@ fn run(
         let mut worked = false;
         for at in 0..subtasks.len() {
             // Between any two subtasks: an end must not wait for all of a slot with much to do.
-            while let Ok(command) = commands.try_recv() {
-                if matches!(command, Command::Stop) {
-                    // The last numbers are the ones that people compare.
-                    subtasks.iter_mut().for_each(Subtask::publish);
-                    return;
+            loop {
+                match commands.try_recv() {
+                    Ok(Command::Stop) | Err(TryRecvError::Disconnected) => {
+                        // The last numbers are the ones that people compare.
+                        subtasks.iter_mut().for_each(Subtask::publish);
+                        return;
+                    }
+                    Ok(command) => subtasks.iter_mut().for_each(|s| obey(s, command)),
+                    Err(TryRecvError::Empty) => break,
                 }
-                subtasks.iter_mut().for_each(|s| obey(s, command));
             }
             let subtask = &mut subtasks[at];
             let id = subtask.id;

@@ -30,6 +30,7 @@ const OBJECTS_AT_A_TIME: usize = 2;
 #[derive(Clone)]
 pub(crate) struct Places {
     pub(crate) options: WorkerOptions,
+    pub(crate) sizes: Sizes,
     pub(crate) local: Option<LocalCopies>,
     pub(crate) troubles: Troubles,
 }
@@ -153,7 +154,7 @@ impl Places {
             local: self.local.clone(),
             troubles: self.troubles.clone(),
             clock: options.clock.clone(),
-            ahead: Sizes::of(options.config.state.memory_limit).ahead,
+            ahead: self.sizes.ahead,
             since: options.clock.now(),
         };
         let read = || async { read_manifest(options.store.as_ref(), manifest).await.map_err(Failure::from) };

@@ -27,7 +27,7 @@ async fn a_cancel_ends_subtasks_that_wait_for_room_at_once_and_frees_their_slots
     let controls = Controls::new(1_000);
     controls.sinks_are_full.store(true, Ordering::Relaxed);
     controls.give(u64::MAX);
-    let mut worker = TestWorker::start(&controls, Arc::new(MemoryStore::default()), |_| {});
+    let mut worker = TestWorker::start(&controls, Arc::new(MemoryStore::default()));
     worker.deploy(2, None).await;
     let full = |p: &SubtaskProgress| p.backpressured_us > 0;
     worker.progress(|all| all.iter().all(|(_, p)| full(p))).await;
@@ -39,6 +39,7 @@ async fn a_cancel_ends_subtasks_that_wait_for_room_at_once_and_frees_their_slots
     controls.sinks_are_full.store(false, Ordering::Relaxed);
     worker.deploy(2, None).await;
     worker.progress(|all| all.iter().all(|(_, p)| p.rows_out > 0)).await;
+    worker.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -46,7 +47,7 @@ async fn a_cancel_does_not_wait_for_the_store() {
     let controls = Controls::new(1_000);
     controls.give(5_000);
     let store = Observed::new(MemoryStore::default());
-    let mut worker = TestWorker::start(&controls, store.clone(), |_| {});
+    let mut worker = TestWorker::start(&controls, store.clone());
     worker.deploy(2, None).await;
     controls.settled().await;
     let first = worker.checkpoint(1, None).await;
@@ -61,20 +62,21 @@ async fn a_cancel_does_not_wait_for_the_store() {
     store.hang("data/", false);
     worker.deploy(2, Some(first)).await;
     go_on(&controls, 1_000, 5_000).await;
+    worker.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_vertex_tells_its_times_and_when_its_first_rows_went_out() {
     let controls = Controls::new(100);
     let before = SystemClock::default().now().0;
-    let mut worker = TestWorker::start(&controls, Arc::new(MemoryStore::default()), |_| {});
+    let mut worker = TestWorker::start(&controls, Arc::new(MemoryStore::default()));
     let started = Instant::now();
     worker.deploy(2, None).await;
     let quiet = worker.progress(|all| !all.is_empty()).await;
     assert!(quiet.iter().all(|(_, p)| p.first_out_us == 0), "nothing went out yet");
     controls.give(200_000);
     controls.settled().await;
-    let all = worker.progress(|all| all.iter().all(|(_, p)| p.busy_us > 0)).await;
+    let all = worker.progress(|all| all.iter().all(|(_, p)| p.busy_us > 0 && p.rows_out > 0)).await;
     let elapsed = started.elapsed().as_micros() as u64;
     for (subtask, p) in all {
         assert!((before..before + elapsed + 1).contains(&p.first_out_us), "{subtask}: {p:?}");
@@ -87,7 +89,7 @@ async fn every_vertex_tells_its_times_and_when_its_first_rows_went_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_worker_that_is_to_go_says_so_once_and_goes_on_until_it_is_released() {
     let controls = Controls::new(100);
-    let mut worker = TestWorker::start(&controls, Arc::new(MemoryStore::default()), |_| {});
+    let mut worker = TestWorker::start(&controls, Arc::new(MemoryStore::default()));
     worker.deploy(2, None).await;
     worker.send(WorkerInput::Drain);
     worker.send(WorkerInput::Drain);
@@ -108,17 +110,15 @@ async fn a_large_checkpoint_goes_out_in_many_objects_and_comes_back_at_any_paral
     let (keys, rows) = (40_000, 120_000);
     let controls = Controls::new(keys);
     controls.give(rows);
-    // A small limit makes small objects.
-    let limit = 8 << 20;
+    let sizes = Sizes { object: 64 << 10, block: 16 << 10, uploads: 128 << 10, ahead: 128 << 10, local: 0 };
     let store = Observed::new(MemoryStore::default());
-    let mut worker = TestWorker::start(&controls, store.clone(), |o| set_limit(o, limit));
+    let mut worker = TestWorker::start_with(&controls, store.clone(), sizes, None);
     worker.deploy(2, None).await;
     controls.settled().await;
     let mut newest = worker.checkpoint(1, None).await;
     let objects = store.list("data/a000001/c000001/").await.unwrap();
     assert!(objects.len() >= 4, "{objects:?}");
-    let most = Sizes::of(limit).object * 2;
-    assert!(objects.iter().all(|o| o.size <= most), "{objects:?}");
+    assert!(objects.iter().all(|o| o.size <= 2 * sizes.object), "{objects:?}");
     let mut given = rows;
     for (id, parallelism) in [(2, 3), (3, 1), (4, 2)] {
         worker.deploy(parallelism, Some(newest)).await;
@@ -136,12 +136,6 @@ async fn go_on(controls: &Controls, keys: u64, given: u64) {
     assert_eq!(controls.results(), expected(keys, given + keys));
 }
 
-fn set_limit(options: &mut WorkerOptions, limit: u64) {
-    let mut config = (*options.config).clone();
-    config.state.memory_limit = limit;
-    options.config = Arc::new(config);
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_restart_reads_from_the_store_only_what_is_not_on_this_machine() {
     let scratch = tempfile::tempdir().unwrap();
@@ -150,11 +144,8 @@ async fn a_restart_reads_from_the_store_only_what_is_not_on_this_machine() {
     controls.give(given);
     let store = Observed::new(MemoryStore::default());
     let folder = scratch.path().to_owned();
-    let with_scratch = |o: &mut WorkerOptions| {
-        set_limit(o, 8 << 20);
-        o.scratch = Some(Scratch { folder: folder.clone(), limit: 64 << 20 });
-    };
-    let mut worker = TestWorker::start(&controls, store.clone(), with_scratch);
+    let with_scratch = Some(Scratch { folder: folder.clone(), limit: 64 << 20 });
+    let mut worker = TestWorker::start_with(&controls, store.clone(), Sizes::of(1 << 30), with_scratch);
     worker.deploy(2, None).await;
     controls.settled().await;
     worker.checkpoint(1, None).await;
@@ -188,5 +179,5 @@ async fn a_restart_reads_from_the_store_only_what_is_not_on_this_machine() {
 
     // With the worker its copies go.
     worker.end().await;
-    assert_eq!(copies(), [""; 0].map(std::path::PathBuf::from));
+    worker::until(|| copies().is_empty()).await;
 }

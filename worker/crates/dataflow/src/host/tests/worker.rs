@@ -15,7 +15,8 @@ use weir_runtime::{SystemClock, SystemRandom};
 
 use super::LONG;
 use super::job::Controls;
-use crate::host::{WorkerEnd, WorkerInput, WorkerOptions, WorkerOutput, run_worker};
+use crate::host::{Scratch, WorkerEnd, WorkerInput, WorkerOptions, WorkerOutput, run_with};
+use crate::sizes::Sizes;
 
 const WORKER: WorkerId = WorkerId(1);
 
@@ -24,37 +25,50 @@ pub(super) struct TestWorker {
     store: Arc<dyn Store>,
     input: mpsc::UnboundedSender<WorkerInput>,
     output: mpsc::UnboundedReceiver<WorkerOutput>,
-    pub(super) running: watch::Receiver<Option<RunningExecution>>,
+    _running: watch::Receiver<Option<RunningExecution>>,
     task: JoinHandle<WorkerEnd>,
     stamp: Stamp,
     parallelism: u32,
 }
 
 impl TestWorker {
-    pub(super) fn start(
+    pub(super) fn start(controls: &Controls, store: Arc<dyn Store>) -> Self {
+        Self::start_with(controls, store, Sizes::of(1 << 30), None)
+    }
+
+    pub(super) fn start_with(
         controls: &Controls,
         store: Arc<dyn Store>,
-        change: impl FnOnce(&mut WorkerOptions),
+        sizes: Sizes,
+        scratch: Option<Scratch>,
     ) -> Self {
         let config = config();
         let stamp = Stamp { job: config.uid.clone(), attempt: Attempt(1), execution: Execution(0) };
         let planned = controls.clone();
-        let mut options = WorkerOptions {
+        let options = WorkerOptions {
             plan: Arc::new(move |parallelism| Ok(Arc::new(planned.plan(parallelism)))),
             config: Arc::new(config),
             store: store.clone(),
             clock: Arc::new(SystemClock::default()),
             random: Arc::new(SystemRandom),
-            scratch: None,
+            scratch,
             coordinator_timeout: LONG,
         };
-        change(&mut options);
         let (input, told) = mpsc::unbounded_channel();
         let (says, output) = mpsc::unbounded_channel();
         let (shows, running) = watch::channel(None);
-        let task = tokio::spawn(run_worker(options, told, says, shows));
+        let task = tokio::spawn(run_with(options, sizes, told, says, shows));
         input.send(WorkerInput::Connected { worker: WORKER }).unwrap();
-        Self { controls: controls.clone(), store, input, output, running, task, stamp, parallelism: 1 }
+        Self {
+            controls: controls.clone(),
+            store,
+            input,
+            output,
+            _running: running,
+            task,
+            stamp,
+            parallelism: 1,
+        }
     }
 
     pub(super) fn send(&self, input: WorkerInput) {
