@@ -7,9 +7,11 @@ mod checkpoints;
 mod completions;
 mod exit;
 mod explain;
+mod http;
 mod input;
 mod logging;
 mod run;
+mod savepoint;
 mod storage;
 mod table;
 mod validate;
@@ -41,6 +43,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     #[command(subcommand)]
     Checkpoints(checkpoints::CheckpointsCommand),
+    #[command(subcommand)]
+    Savepoint(savepoint::SavepointCommand),
     #[command(subcommand)]
     Storage(storage::StorageCommand),
     Completions(completions::CompletionsArgs),
@@ -74,6 +78,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Validate(args) => validate::main(args),
         Command::Explain(args) => explain::main(args),
         Command::Checkpoints(command) => checkpoints::main(command),
+        Command::Savepoint(command) => savepoint::main(command),
         Command::Storage(command) => storage::main(command),
         Command::Completions(args) => completions::main(args),
         Command::Version(args) => version::main(args),

@@ -26,6 +26,14 @@ pub async fn open_root(config: &StorageConfig) -> Result<Arc<dyn Store>, StoreEr
     open_folder(config, "").await
 }
 
+/// Opens the folder that another URL names, reached as `config` says (endpoint, region).
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_at(config: &StorageConfig, url: &str) -> Result<Arc<dyn Store>, StoreError> {
+    open_folder(&StorageConfig { url: url.trim_end_matches('/').to_owned(), ..config.clone() }, "").await
+}
+
 async fn open_folder(config: &StorageConfig, folder: &str) -> Result<Arc<dyn Store>, StoreError> {
     match parse(&config.url)? {
         Place::Memory(name) => Ok(Arc::new(MemoryStore::named(&name, folder))),
