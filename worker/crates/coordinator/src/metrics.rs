@@ -196,9 +196,8 @@ fn checkpoints(registry: &mut Registry, status: &JobStatus) {
 
 /// The newest completed checkpoint, subtask by subtask.
 fn phases(registry: &mut Registry, status: &JobStatus) {
-    let done = |c: &&CheckpointStatus| {
-        matches!(c.state, CheckpointState::Committing | CheckpointState::Completed)
-    };
+    let done =
+        |c: &&CheckpointStatus| matches!(c.state, CheckpointState::Committing | CheckpointState::Completed);
     let Some(last) = status.checkpoints.newest.iter().find(done) else {
         return;
     };

@@ -3,8 +3,8 @@
 
 use weir_checkpoint::{Body, Durable, Restore};
 use weir_protocol::{
-    CheckpointId, CheckpointKind, CheckpointMode, ManifestRef, SinkHandles, Stamp, SubtaskId,
-    ToWorker, WorkerId,
+    CheckpointId, CheckpointKind, CheckpointMode, ManifestRef, SinkHandles, Stamp, SubtaskId, ToWorker,
+    WorkerId,
 };
 use weir_runtime::Timestamp;
 

@@ -158,10 +158,7 @@ mod tests {
     fn a_slot_goes_back_to_where_its_state_is() {
         // Worker 2 is gone: only its slot moves, to where the fewest are.
         let before = [(1, 0), (2, 0), (3, 0), (1, 1)];
-        assert_eq!(
-            placed(4, &[(1, 2), (3, 2), (4, 2)], &before),
-            Some(vec![(1, 0), (4, 0), (3, 0), (1, 1)])
-        );
+        assert_eq!(placed(4, &[(1, 2), (3, 2), (4, 2)], &before), Some(vec![(1, 0), (4, 0), (3, 0), (1, 1)]));
         // A process that came back under another number is known again.
         assert_eq!(
             placed(4, &[(1, 2), (12, 2), (3, 2)], &before),

@@ -134,13 +134,10 @@ mod tests {
             let moment = Moment { now: Timestamp(s * 1_000_000), random: 0 };
             state.lost_worker(&fixed, calm, moment).map(|delay| delay.as_secs())
         };
-        assert_eq!([lost(0), lost(100), lost(110), lost(200), lost(201)], [
-            Some(0),
-            Some(0),
-            Some(3),
-            Some(0),
-            None
-        ]);
+        assert_eq!(
+            [lost(0), lost(100), lost(110), lost(200), lost(201)],
+            [Some(0), Some(0), Some(3), Some(0), None]
+        );
         let mut state = RestartState::default();
         assert_eq!(state.lost_worker(&RestartStrategy::None, calm, Moment::default()), None);
     }

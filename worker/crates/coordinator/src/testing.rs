@@ -71,7 +71,12 @@ pub fn options(parallelism: u32) -> Options {
         restart: RestartStrategy::FixedDelay { attempts: 10, delay: second },
         on_unreadable: OnUnreadable::Stop,
     };
-    Options { garbage_every: 1, gather: Duration::ZERO, adoption_patience: Duration::ZERO, ..Options::new(config, graph(parallelism), "spec") }
+    Options {
+        garbage_every: 1,
+        gather: Duration::ZERO,
+        adoption_patience: Duration::ZERO,
+        ..Options::new(config, graph(parallelism), "spec")
+    }
 }
 
 /// What a worker with so many slots says of itself.

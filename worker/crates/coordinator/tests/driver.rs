@@ -194,7 +194,8 @@ async fn the_status_is_served_and_what_is_not_there_is_said_clearly() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let at = listener.local_addr().expect("an address");
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
-    let server = tokio::spawn(http::serve(listener, http::Api { status, requests }, async move { drop(ended.await) }));
+    let server =
+        tokio::spawn(http::serve(listener, http::Api { status, requests }, async move { drop(ended.await) }));
     for (path, expected) in [
         (
             "/v1/job",

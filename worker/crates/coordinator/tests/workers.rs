@@ -136,7 +136,10 @@ async fn a_draining_worker_is_left_through_a_checkpoint_and_released() {
     assert_eq!(fakes.released(), ["a"]);
     assert_eq!(status.checkpoints.counters.restarts, 0);
     let checkpoint = &status.checkpoints.newest[0];
-    assert_eq!((checkpoint.reason, status.recoveries[0].cause), (CheckpointKind::LifeCycle, RecoveryCause::Drain));
+    assert_eq!(
+        (checkpoint.reason, status.recoveries[0].cause),
+        (CheckpointKind::LifeCycle, RecoveryCause::Drain)
+    );
     assert_eq!(fakes.holds(), [checkpoint.id], "sources stop behind the barrier");
     job.stop().await;
 }
@@ -222,7 +225,10 @@ async fn a_job_that_lacks_slots_can_be_made_smaller() {
     fakes.come("a", 2);
     let mut job = fakes.start(3);
     job.until("waiting", |s| s.detail.as_deref() == Some("waiting for 1 more slot")).await;
-    assert_eq!(job.ask(Request::Rescale { parallelism: 2 }).await, Ok(Accepted::Rescaling { from: 3, to: 2 }));
+    assert_eq!(
+        job.ask(Request::Rescale { parallelism: 2 }).await,
+        Ok(Accepted::Rescaling { from: 3, to: 2 })
+    );
     assert_eq!(job.until("running", running).await.parallelism, 2);
     job.stop().await;
 }

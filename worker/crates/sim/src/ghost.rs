@@ -169,7 +169,8 @@ impl Ghost {
     /// D1: another execution goes on from there as it was planned.
     pub(crate) fn moved(&mut self, before: &Stamp, restored: Option<&Manifest>) {
         let read_before = self.read.get(&(before.attempt, before.execution)).cloned().unwrap_or_default();
-        let lists = restored.iter().flat_map(|m| &m.parts).flat_map(|part| &part.state).flat_map(|s| &s.lists);
+        let lists =
+            restored.iter().flat_map(|m| &m.parts).flat_map(|part| &part.state).flat_map(|s| &s.lists);
         let sources = lists.filter(|(name, _)| name == "source").flat_map(|(_, blobs)| blobs);
         let saved: BTreeMap<u32, u32> =
             sources.filter_map(read::<SourceState>).flat_map(|source| source.positions).collect();

@@ -106,9 +106,8 @@ impl Task {
             match (name.as_str(), blobs.first()) {
                 ("source", Some(blob)) => {
                     let found: SourceState = read(blob).unwrap_or_default();
-                    let own = found.positions.into_iter().filter(|(split, _)| {
-                        split % shape.parallelism == index
-                    });
+                    let own =
+                        found.positions.into_iter().filter(|(split, _)| split % shape.parallelism == index);
                     self.source.positions.extend(own);
                 }
                 ("sink", Some(blob)) => {

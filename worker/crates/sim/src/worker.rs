@@ -340,13 +340,19 @@ impl Worker {
         run.told = id;
         run.begin(id, completed);
         run.held = (hold && mutant != Some(Mutant::HoldIgnored)).then_some(id);
-        let states: Vec<_> = run.tasks.iter().map(|(index, task)| {
-            let mut state = task.source.clone();
-            if let Some(restored) = task.restored.as_ref().filter(|_| mutant == Some(Mutant::QuietSplitLeftOut)) {
-                state.positions.retain(|split, at| restored.positions.get(split) != Some(at));
-            }
-            (*index, write(&state))
-        }).collect();
+        let states: Vec<_> = run
+            .tasks
+            .iter()
+            .map(|(index, task)| {
+                let mut state = task.source.clone();
+                if let Some(restored) =
+                    task.restored.as_ref().filter(|_| mutant == Some(Mutant::QuietSplitLeftOut))
+                {
+                    state.positions.retain(|split, at| restored.positions.get(split) != Some(at));
+                }
+                (*index, write(&state))
+            })
+            .collect();
         for (index, state) in states {
             run.freeze("source", index, id, state, Vec::new());
         }

@@ -131,7 +131,8 @@ impl State {
     /// Whether waiting for more workers may give a whole execution.
     fn may_be_adopted(&self) -> bool {
         // Going back to an older checkpoint, or to none, is not going on.
-        if self.options.start != Start::Continue || self.options.restore_from.is_some() && self.point.is_none()
+        if self.options.start != Start::Continue
+            || self.options.restore_from.is_some() && self.point.is_none()
         {
             return false;
         }
@@ -207,8 +208,10 @@ fn in_order<'a>(
 ) -> impl Iterator<Item = weir_protocol::SubtaskId> + 'a {
     let graph = &state.layout.graph;
     let known = graph.vertices.iter().flat_map(move |v| {
-        let range = weir_protocol::SubtaskId { vertex: v.id, index: 0 }
-            ..=weir_protocol::SubtaskId { vertex: v.id, index: u32::MAX };
+        let range = weir_protocol::SubtaskId { vertex: v.id, index: 0 }..=weir_protocol::SubtaskId {
+            vertex: v.id,
+            index: u32::MAX,
+        };
         placement.range(range).map(|(subtask, _)| *subtask)
     });
     known.chain(placement.keys().filter(move |s| graph.vertex(s.vertex).is_none()).copied())

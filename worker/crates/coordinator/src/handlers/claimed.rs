@@ -35,7 +35,8 @@ impl Step<'_> {
         state.last_id = CheckpointId(claimed.view.next_checkpoint().0.saturating_sub(1));
         state.garbage.due = true;
         match claimed.restore {
-            Restore::Genesis { .. } => state.phase = Phase::Waiting,
+            Restore::Genesis { restore_from: None } => state.phase = Phase::Waiting,
+            Restore::Genesis { restore_from: Some(from) } => self.import(from),
             Restore::Captured { id, manifest, commits, .. } => {
                 state.restored = Some(id);
                 let commits = Commits::Unread { outstanding: commits };
@@ -44,6 +45,7 @@ impl Step<'_> {
             }
         }
         self.state.claim = Some(permit);
+        self.resume_savepoints(&claimed.view);
     }
 
     /// Reads the manifest of the restore point, for its commits and to know that it can be read.

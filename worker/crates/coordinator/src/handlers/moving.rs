@@ -97,7 +97,8 @@ impl State {
     fn is_needed(&self, worker: WorkerId) -> bool {
         let may_be_adopted = self.gathering != Gathering::Over
             && self.workers.get(&worker).is_some_and(|known| known.registration.running.is_some());
-        let runs = self.deployment.workers.contains_key(&worker) && !self.deployment.stopped.contains(&worker);
+        let runs =
+            self.deployment.workers.contains_key(&worker) && !self.deployment.stopped.contains(&worker);
         let resting = matches!(self.phase, Phase::Waiting | Phase::BackingOff { .. } | Phase::Planning);
         may_be_adopted || (runs && !resting)
     }
@@ -105,7 +106,9 @@ impl State {
     /// The parallelism that a question which is being planned asks for.
     pub(crate) fn planned_for(&self, parallelism: u32) -> Option<Planning> {
         self.planning.filter(|planning| match planning {
-            Planning::Start { parallelism: p } | Planning::Rescale { parallelism: p, .. } => *p == parallelism,
+            Planning::Start { parallelism: p } | Planning::Rescale { parallelism: p, .. } => {
+                *p == parallelism
+            }
         })
     }
 }

@@ -42,15 +42,15 @@ impl World {
                 self.tell(p, Event::Planned { parallelism, result });
             }
             Action::Answer { .. } => {}
+            // Nobody asks for them here.
+            Action::CopySavepoint { .. } | Action::Import { .. } => {}
             Action::LoadManifest { id, manifest } => {
                 let result = match self.store.manifests.get(&manifest.key) {
-                    Some(found) => {
-                        Ok(Box::new(Loaded {
+                    Some(found) => Ok(Box::new(Loaded {
                         max_parallelism: found.max_parallelism,
                         parallelism: found.parallelism,
                         sinks: handles(found),
-                    }))
-                    }
+                    })),
                     None => Err(Failure::new(FailureKind::StateUnreadable, "the manifest is gone")),
                 };
                 self.tell(p, Event::ManifestLoaded { id, result });
@@ -99,9 +99,10 @@ impl World {
         }
         let before = process.deployed.replace(stamp.clone());
         let status = JobStatus::of(&process.state, self.now);
-        let moved = status.recoveries.first().is_some_and(|recovery| {
-            matches!(recovery.cause, RecoveryCause::Drain | RecoveryCause::Rescale)
-        });
+        let moved = status
+            .recoveries
+            .first()
+            .is_some_and(|recovery| matches!(recovery.cause, RecoveryCause::Drain | RecoveryCause::Rescale));
         if let Some(before) = before.filter(|_| moved && self.ghost.attempt() == stamp.attempt) {
             let manifest = restore.and_then(|at| self.store.manifests.get(&at.key));
             self.ghost.moved(&before, manifest);

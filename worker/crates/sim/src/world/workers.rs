@@ -269,7 +269,8 @@ impl World {
             (run.reading, run.failed) = (false, true);
             run.uploads.clear();
             let stamp = run.stamp.clone();
-            worker.say(&stamp, FromWorker::Failed { subtask: None, failure: failure("a failure on purpose") });
+            worker
+                .say(&stamp, FromWorker::Failed { subtask: None, failure: failure("a failure on purpose") });
         }
     }
 
