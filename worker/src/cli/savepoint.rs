@@ -95,12 +95,8 @@ pub(super) fn main(command: &SavepointCommand) -> Exit {
             Ok(place) => block_on(list::list(&place, output(args.output, args.json))),
             Err(exit) => exit,
         },
-        SavepointCommand::Inspect(args) => {
-            one(args, |folder, output| block_on(inspect::inspect(folder, output)))
-        }
-        SavepointCommand::Delete(args) => {
-            one(args, |folder, output| block_on(delete::delete(folder, output)))
-        }
+        SavepointCommand::Inspect(args) => one(args, inspect::inspect),
+        SavepointCommand::Delete(args) => one(args, delete::delete),
         SavepointCommand::Verify(args) => {
             let output = output(args.output, args.json);
             let place = match args.how.resolve(&args.place) {
@@ -126,24 +122,18 @@ fn output(output: Output, json: bool) -> Output {
 }
 
 /// Does something with the one savepoint that is meant.
-fn one(args: &OneArgs, work: impl FnOnce(SavepointFolder, Output) -> Exit) -> Exit {
+fn one(args: &OneArgs, work: impl AsyncFnOnce(SavepointFolder, Output) -> Exit) -> Exit {
     let place = match args.how.resolve(&args.place) {
         Ok(place) => place,
         Err(exit) => return exit,
     };
-    let mut found = None;
-    let exit = block_on(async {
+    block_on(async {
         match Target::find(&place, args.id.as_ref()).await {
-            Ok(Target::One(folder)) => found = Some(folder),
-            Ok(Target::Job { uid, store }) => return name_one(&uid, &store).await,
-            Err(exit) => return exit,
+            Ok(Target::One(folder)) => work(folder, output(args.output, args.json)).await,
+            Ok(Target::Job { uid, store }) => name_one(&uid, &store).await,
+            Err(exit) => exit,
         }
-        Exit::Done
-    });
-    match found {
-        Some(folder) => work(folder, output(args.output, args.json)),
-        None => exit,
-    }
+    })
 }
 
 /// What a place and an id mean together.

@@ -20,7 +20,7 @@ pub use below::Below;
 pub use error::{StoreError, StoreErrorKind, check_key, check_prefix};
 pub use fs::FsStore;
 pub use memory::MemoryStore;
-pub use open::{open, open_at, open_root};
+pub use open::{check_url, open, open_at, open_root};
 pub use payload::Payload;
 pub use s3::S3Store;
 
