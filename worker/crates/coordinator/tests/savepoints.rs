@@ -231,7 +231,8 @@ async fn a_savepoint_of_a_job_that_can_not_run_is_of_its_last_checkpoint_or_fail
     let mut job = start(&store, |o| {
         *o = Options { gather: o.gather, ..testing::options(9) };
     });
-    job.until(|s| s.state != JobState::Starting && s.attempt.is_some_and(|a| a.0 == 2)).await;
+    let waits = |s: &JobStatus| s.detail.as_deref().is_some_and(|detail| detail.contains("slots"));
+    job.until(|s| s.attempt.is_some_and(|a| a.0 == 2) && waits(s)).await;
     let asked = job.requests.ask(Request::Savepoint(SavepointRequest { stop: true, ..named("rest") })).await;
     assert!(asked.is_ok(), "{asked:?}");
     assert!(matches!(job.exit().await, Exit::Stopped { complete: false, .. }));

@@ -2,6 +2,7 @@
 //! pin outlives the coordinator: the next one goes on with the copy.
 
 use weir_checkpoint::savepoint::{Copied, Savepoint, SavepointId};
+use weir_checkpoint::store::check_url;
 use weir_checkpoint::{Body, View, layout};
 use weir_protocol::{CheckpointId, CheckpointKind, Failure, FailureKind};
 use weir_runtime::Timestamp;
@@ -19,6 +20,9 @@ impl Step<'_> {
     pub(crate) fn savepoint(&mut self, ticket: Ticket, request: SavepointRequest) {
         let id = request.id.clone();
         let id = id.unwrap_or_else(|| SavepointId::generated(self.at.now.0, self.at.random));
+        if let Some(Err(why)) = request.to.as_deref().map(check_url) {
+            return self.answer(ticket, Err(Refused::Invalid(why.to_string())));
+        }
         if let Some(why) = self.state.refuses_savepoint(&id, request.from_last) {
             return self.answer(ticket, Err(Refused::NotNow(why)));
         }
