@@ -128,7 +128,7 @@ async fn copies_are_objects_of_their_own(store: &dyn Store) {
 
 async fn a_folder_is_a_store_of_its_own(store: &Arc<dyn Store>) {
     let below = Below::new(Arc::clone(store), "below/x");
-    assert_eq!(below.url(), format!("{}/below/x", store.url()));
+    assert!(below.url().starts_with(store.url()) && below.url().ends_with("/below/x"), "{}", below.url());
     store.put("below/y", Payload::from(vec![1])).await.unwrap();
     below.put("data/a", Payload::from(vec![2, 3])).await.unwrap();
     assert_eq!(below.put_new("data/a", Bytes::new()).await, Ok(Put::Refused));

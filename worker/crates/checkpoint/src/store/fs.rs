@@ -22,6 +22,9 @@ use super::{Folder, Listed, Payload, Pieces, Put, Store, StoreError, StoreErrorK
 
 const SCRATCH: &str = ".tmp";
 const LOCK: &str = "lock";
+/// How often a file is named again whose folder was removed, being empty, before it came into it. Each time
+/// somebody else got on.
+const NAME_TRIES: u32 = 200;
 
 /// A folder as a store. Clones share it.
 #[derive(Debug, Clone)]
@@ -256,7 +259,7 @@ impl Inner {
             self.make_parents(path)?;
             match name_it(staged, path) {
                 // The folder was empty and was removed between making it and naming the file.
-                Err(e) if e.kind() == ErrorKind::NotFound && tries < 16 => tries += 1,
+                Err(e) if e.kind() == ErrorKind::NotFound && tries < NAME_TRIES => tries += 1,
                 named => break named,
             }
         };
