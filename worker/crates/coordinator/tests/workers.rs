@@ -9,7 +9,7 @@ use std::time::Duration;
 use fakes::{Fakes, running};
 use weir_coordinator::status::{JobState, RecoveryCause};
 use weir_coordinator::{Accepted, AskError, Exit, Refused, Request, StopRequest};
-use weir_protocol::{CheckpointKind, WorkerId};
+use weir_protocol::CheckpointKind;
 
 #[tokio::test]
 async fn a_lost_worker_is_replaced_at_once_and_the_others_keep_their_places() {
@@ -27,7 +27,10 @@ async fn a_lost_worker_is_replaced_at_once_and_the_others_keep_their_places() {
     assert_eq!(status.restarts[0].delay_us, Some(0), "{:?}", status.restarts);
     let recovery = &status.recoveries[0];
     assert_eq!((recovery.cause, recovery.execution.0), (RecoveryCause::LostWorker, 2));
-    assert!(recovery.failure.as_ref().is_some_and(|f| f.message.contains("worker 1 (a)")), "{recovery:?}");
+    assert!(
+        recovery.failure.as_ref().is_some_and(|f| f.message.contains("(a): its connection broke")),
+        "{recovery:?}"
+    );
     let times = [Some(recovery.detected_us), recovery.cancelled_us, recovery.placed_us, recovery.deployed_us];
     assert!(times.iter().all(Option::is_some) && times.is_sorted(), "{recovery:?}");
     assert_eq!(recovery.restored.stored_bytes, 20, "both read what they did not have");
@@ -262,5 +265,38 @@ async fn workers_that_come_up_together_share_the_subtasks() {
     assert_eq!(job.ask(Request::Stop(StopRequest::Graceful)).await, Ok(Accepted::Stopping));
     assert!(matches!(job.exit().await, Exit::Stopped { complete: true, .. }));
     assert_eq!(fakes.placed().len(), 0, "all was cancelled");
-    assert_eq!(WorkerId(1).to_string(), "1");
+}
+
+#[tokio::test]
+async fn a_job_is_changed_and_stopped_over_http_and_refusals_are_explained() {
+    let fakes = Fakes::new();
+    fakes.come("a", 4);
+    let mut job = fakes.start(2);
+    job.until("running", running).await;
+    let server = job.serve().await;
+    let json = "application/json";
+    for (path, kind, body, expected) in [
+        ("/v1/job/rescale", "text/plain", r#"{"parallelism":3}"#, ["415", "send JSON"]),
+        ("/v1/job/rescale", json, r#"{"parallelism":"x"}"#, ["422", "parallelism"]),
+        ("/v1/job/rescale", json, r#"{"parallel":3}"#, ["422", "unknown field"]),
+        ("/v1/job/rescale", json, r#"{"parallelism":0}"#, ["422", "within 1 to 128"]),
+        ("/v1/job/rescale", json, r#"{"parallelism":9}"#, ["409", "takes 9 slots and there are 4"]),
+        ("/v1/job/rescale", json, r#"{"parallelism":3}"#, ["202", r#"{"from":2,"to":3}"#]),
+    ] {
+        let answer = server.post(path, kind, body).await;
+        assert!(expected.iter().all(|part| answer.contains(part)), "{path} {body}: {answer}");
+    }
+    job.until("rescaled", |s| running(s) && s.parallelism == 3).await;
+    let answer = server.get("/v1/job/stop").await;
+    assert!(answer.contains("405") && answer.contains("can only be asked for, with POST"), "{answer}");
+    let metrics = server.get("/metrics").await;
+    for part in
+        ["weir_parallelism{", "weir_recovery_cause{", "weir_subtask_checkpoint_seconds{", "phase=\"align\""]
+    {
+        assert!(metrics.contains(part), "{part} is not in {metrics}");
+    }
+    assert!(server.post("/v1/job/stop", json, "{}").await.contains("202"));
+    assert!(matches!(job.exit().await, Exit::Stopped { complete: true, .. }));
+    let answer = server.post("/v1/job/stop", json, "{}").await;
+    assert!(answer.contains("503") && answer.contains("the coordinator has ended"), "{answer}");
 }

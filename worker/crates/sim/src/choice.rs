@@ -50,8 +50,10 @@ pub enum Choice {
     CommitAgain { w: usize },
     /// A coordinator loses the connection to a worker, which goes on.
     Cut { w: usize },
-    /// A worker notices that its coordinator is gone.
+    /// A worker notices that its coordinator is gone, or takes one that stands still for gone.
     Notice { w: usize },
+    /// A coordinator notices that a worker has left it.
+    Gone { p: usize },
     /// A worker dies, and another comes in its place.
     Kill { w: usize },
     /// A worker stands still, or goes on.

@@ -28,6 +28,8 @@ pub(crate) struct Process {
     pub(crate) sweep: Option<Sweeping>,
     /// The number that the next worker gets.
     pub(crate) next_worker: u64,
+    /// Workers that have left it while it stood still.
+    pub(crate) gone: VecDeque<WorkerId>,
     /// What it deployed or took over last.
     pub(crate) deployed: Option<Stamp>,
     /// Whether somebody asked for another parallelism.

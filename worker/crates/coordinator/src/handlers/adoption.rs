@@ -162,8 +162,8 @@ impl State {
         if !self.layout.graph.subtasks().eq(in_order(self, &placement)) {
             return None;
         }
-        let mut places: BTreeMap<u32, Place> = BTreeMap::new();
-        placement.iter().for_each(|(subtask, place)| drop(places.insert(subtask.index, *place)));
+        let places: BTreeMap<u32, Place> =
+            placement.iter().map(|(subtask, place)| (subtask.index, *place)).collect();
         let mut deployment = Deployment::new(&self.layout.graph, &[]);
         for (worker, _) in places.values() {
             *deployment.workers.entry(*worker).or_default() += 1;

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use weir_checkpoint::store::MemoryStore;
 use weir_coordinator::status::JobState;
 use weir_coordinator::{
     Accepted, AskError, Coordinator, Exit, JobStatus, LinkEvent, Options, Request, Requests, Shell,
-    StopRequest, WorkerLink, Workers, testing,
+    StopRequest, WorkerLink, Workers, http, testing,
 };
 use weir_protocol::{
     CheckpointId, Failure, FailureKind, FromWorker, PhaseTimes, Registration, RestoreReport,
@@ -21,7 +22,7 @@ use weir_runtime::{SeededRandom, SystemClock};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub fn running(status: &JobStatus) -> bool {
+pub(crate) fn running(status: &JobStatus) -> bool {
     status.state == JobState::Running && status.running_since_us.is_some()
 }
 
@@ -45,13 +46,13 @@ struct State {
 
 /// A cluster of them, with the store of one job.
 #[derive(Clone)]
-pub struct Fakes {
+pub(crate) struct Fakes {
     state: Arc<Mutex<State>>,
     store: MemoryStore,
 }
 
 /// A coordinator that runs.
-pub struct Job {
+pub(crate) struct Job {
     status: watch::Receiver<Arc<JobStatus>>,
     requests: Requests,
     running: JoinHandle<Exit>,
@@ -59,7 +60,7 @@ pub struct Job {
 }
 
 impl Fakes {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let state = State {
             fakes: BTreeMap::new(),
             next: 1,
@@ -77,13 +78,13 @@ impl Fakes {
     }
 
     /// A process comes up and registers.
-    pub fn come(&self, name: &str, slots: u32) {
+    pub(crate) fn come(&self, name: &str, slots: u32) {
         let registration = testing::registration(slots, name);
         self.lock().register(name, registration);
     }
 
     /// A process dies.
-    pub fn lose(&self, name: &str) {
+    pub(crate) fn lose(&self, name: &str) {
         let mut state = self.lock();
         if let Some(fake) = state.fakes.remove(name) {
             state.tell(lost(fake.id));
@@ -91,7 +92,7 @@ impl Fakes {
     }
 
     /// Its connection breaks; what runs there goes on.
-    pub fn cut(&self, name: &str) {
+    pub(crate) fn cut(&self, name: &str) {
         let mut state = self.lock();
         let fake = state.fakes.get_mut(name).expect("it is there");
         fake.connected = false;
@@ -99,20 +100,20 @@ impl Fakes {
         state.tell(lost(id));
     }
 
-    pub fn reconnect_one(&self, name: &str) {
+    pub(crate) fn reconnect_one(&self, name: &str) {
         let mut state = self.lock();
         let registration = state.fakes[name].registration.clone();
         state.register(name, registration);
     }
 
     /// All register anew with the coordinator that comes next.
-    pub fn reconnect(&self) {
+    pub(crate) fn reconnect(&self) {
         let mut state = self.lock();
         state.events = None;
         state.fakes.values_mut().for_each(|fake| fake.connected = false);
     }
 
-    pub fn drain(&self, name: &str) {
+    pub(crate) fn drain(&self, name: &str) {
         let mut state = self.lock();
         let fake = state.fakes.get_mut(name).expect("it is there");
         fake.registration.draining = true;
@@ -121,22 +122,22 @@ impl Fakes {
     }
 
     /// A process dies and another of the same name comes, with nothing running.
-    pub fn forget(&self, name: &str) {
+    pub(crate) fn forget(&self, name: &str) {
         self.lock().fakes.get_mut(name).expect("it is there").registration.running = None;
     }
 
-    pub fn change(&self, name: &str, how: impl FnOnce(&mut RunningExecution)) {
+    pub(crate) fn change(&self, name: &str, how: impl FnOnce(&mut RunningExecution)) {
         let mut state = self.lock();
         let fake = state.fakes.get_mut(name).expect("it is there");
         how(fake.registration.running.as_mut().expect("something runs"));
     }
 
-    pub fn refuse_adoption(&self, name: &str) {
+    pub(crate) fn refuse_adoption(&self, name: &str) {
         self.lock().fakes.get_mut(name).expect("it is there").refuses_adoption = true;
     }
 
     /// Where the source's subtasks run, by index.
-    pub fn placed(&self) -> Vec<(String, u32)> {
+    pub(crate) fn placed(&self) -> Vec<(String, u32)> {
         let state = self.lock();
         let source = weir_protocol::VertexId::of("source");
         let all = state.fakes.iter().flat_map(|(name, fake)| {
@@ -147,28 +148,28 @@ impl Fakes {
         all.into_values().collect()
     }
 
-    pub fn deployments(&self) -> usize {
+    pub(crate) fn deployments(&self) -> usize {
         self.lock().deployments
     }
 
     /// The checkpoints for which sources were told to stop reading.
-    pub fn holds(&self) -> Vec<CheckpointId> {
+    pub(crate) fn holds(&self) -> Vec<CheckpointId> {
         self.lock().holds.clone()
     }
 
-    pub fn declined(&self) -> Vec<CheckpointId> {
+    pub(crate) fn declined(&self) -> Vec<CheckpointId> {
         self.lock().declined.clone()
     }
 
-    pub fn released(&self) -> Vec<String> {
+    pub(crate) fn released(&self) -> Vec<String> {
         self.lock().released.clone()
     }
 
-    pub async fn until_released(&self, name: &str) {
+    pub(crate) async fn until_released(&self, name: &str) {
         self.until(|state| state.released.iter().any(|released| released == name)).await;
     }
 
-    pub async fn until_idle(&self, name: &str) {
+    pub(crate) async fn until_idle(&self, name: &str) {
         self.until(|state| state.fakes[name].registration.running.is_none()).await;
     }
 
@@ -181,16 +182,16 @@ impl Fakes {
         tokio::time::timeout(PATIENCE, waited).await.expect("it comes to pass");
     }
 
-    pub fn start(&self, parallelism: u32) -> Job {
+    pub(crate) fn start(&self, parallelism: u32) -> Job {
         self.start_every(parallelism, Duration::from_millis(10))
     }
 
     /// With checkpoints so far apart.
-    pub fn start_every(&self, parallelism: u32, interval: Duration) -> Job {
+    pub(crate) fn start_every(&self, parallelism: u32, interval: Duration) -> Job {
         self.start_with(parallelism, |options| options.config.checkpoint.interval = interval)
     }
 
-    pub fn start_with(&self, parallelism: u32, change: impl FnOnce(&mut Options)) -> Job {
+    pub(crate) fn start_with(&self, parallelism: u32, change: impl FnOnce(&mut Options)) -> Job {
         let (events, received) = mpsc::channel(10_000);
         let mut state = self.lock();
         state.events = Some(events);
@@ -342,7 +343,7 @@ fn ack(subtask: SubtaskId) -> SubtaskAck {
 
 impl Job {
     /// Waits until the status is as wanted.
-    pub async fn until(&mut self, what: &str, wanted: impl Fn(&JobStatus) -> bool) -> JobStatus {
+    pub(crate) async fn until(&mut self, what: &str, wanted: impl Fn(&JobStatus) -> bool) -> JobStatus {
         let waited = tokio::time::timeout(PATIENCE, self.status.wait_for(|status| wanted(status))).await;
         let found = waited.map(|status| status.map(|status| JobStatus::clone(&status)).ok());
         match found {
@@ -351,30 +352,61 @@ impl Job {
         }
     }
 
-    pub fn status(&self) -> Arc<JobStatus> {
+    pub(crate) fn status(&self) -> Arc<JobStatus> {
         self.status.borrow().clone()
     }
 
-    pub async fn ask(&self, request: Request) -> Result<Accepted, AskError> {
+    pub(crate) async fn ask(&self, request: Request) -> Result<Accepted, AskError> {
         self.requests.ask(request).await
     }
 
     /// The process of the coordinator dies.
-    pub async fn kill(self) {
+    pub(crate) async fn kill(self) {
         self.running.abort();
         // Killed, or at its end: either way it does nothing any more.
         drop(self.running.await);
     }
 
-    pub async fn exit(self) -> Exit {
+    pub(crate) async fn exit(self) -> Exit {
         let ended = tokio::time::timeout(PATIENCE, self.running).await.expect("it ends");
         ended.expect("no panic")
     }
 
     /// Stops the job after a last checkpoint.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.ask(Request::Stop(StopRequest::Graceful)).await.expect("it stops");
         let exit = self.exit().await;
         assert!(matches!(exit, Exit::Stopped { .. }), "{exit:?}");
+    }
+
+    /// Serves it over HTTP.
+    pub(crate) async fn serve(&self) -> Server {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let at = listener.local_addr().expect("an address");
+        let api = http::Api { status: self.status.clone(), requests: self.requests.clone() };
+        tokio::spawn(http::serve(listener, api, std::future::pending()));
+        Server(at)
+    }
+}
+
+/// Where a job is served.
+pub(crate) struct Server(std::net::SocketAddr);
+
+impl Server {
+    pub(crate) async fn get(&self, path: &str) -> String {
+        self.send(&format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, kind: &str, body: &str) -> String {
+        let head = format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: {kind}");
+        self.send(&format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len())).await
+    }
+
+    async fn send(&self, request: &str) -> String {
+        let mut stream = tokio::net::TcpStream::connect(self.0).await.expect("it listens");
+        stream.write_all(request.as_bytes()).await.expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("it answers");
+        answer
     }
 }

@@ -68,6 +68,9 @@ impl World {
             let others = (1..=most.min(3)).filter(|to| *to != process.state.parallelism());
             all.extend(others.map(|to| Choice::Rescale { p, to }));
         }
+        if !process.gone.is_empty() {
+            all.push(Choice::Gone { p });
+        }
         if !process.repeats.is_empty() {
             all.push(Choice::Again { p });
         }
@@ -85,7 +88,8 @@ impl World {
             None if self.setup.eager => {}
             None => all.extend(self.awake().map(|p| Choice::Connect { w, p })),
             Some(link) => {
-                if link.cut {
+                let silent = self.process_of(w).is_some_and(|p| self.processes[p].paused);
+                if link.cut || silent {
                     all.push(Choice::Notice { w });
                 }
                 if !link.inbox.is_empty() {
@@ -178,6 +182,11 @@ impl World {
                 self.tell(p, Event::Asked { ticket: 1, request: Asked::Rescale { parallelism: to } });
             }
             Choice::Again { p } => self.again(p),
+            Choice::Gone { p } => {
+                if let Some(worker) = self.processes[p].gone.pop_front() {
+                    self.tell(p, Event::WorkerLost { worker, failure: failure("it left") });
+                }
+            }
             Choice::CommitAgain { w } => {
                 if let Some((stamp, id, handles)) = self.workers[w].put_off.pop_front() {
                     self.commit_again(w, &stamp, id, &handles);
@@ -200,7 +209,7 @@ impl World {
             Choice::Read { w, t, split } => self.read(w, t, split),
             Choice::Take { w, t, from } => self.receive(w, t, from),
             Choice::Upload { w, ok } => self.upload(w, ok),
-            Choice::Notice { w } => self.workers[w].disconnect(),
+            Choice::Notice { w } => self.leave(w),
             Choice::Stop { w } => {
                 let worker = &mut self.workers[w];
                 worker.paused = !worker.paused;
@@ -241,6 +250,7 @@ impl World {
             timer: None,
             sweep: None,
             next_worker: 1,
+            gone: Default::default(),
             deployed: None,
             rescaled: false,
             repeats: Default::default(),

@@ -79,6 +79,15 @@ impl World {
         }
     }
 
+    /// A worker leaves its coordinator.
+    pub(super) fn leave(&mut self, w: usize) {
+        if let (Some(p), Some(link)) = (self.process_of(w), &self.workers[w].link) {
+            let worker = link.id;
+            self.processes[p].gone.push_back(worker);
+        }
+        self.workers[w].disconnect();
+    }
+
     /// A worker's process ends, and another comes in its place.
     pub(super) fn kill(&mut self, w: usize) {
         self.cut(w);
@@ -98,9 +107,12 @@ impl World {
         let Some(w) = self.worker_of(p, id) else {
             return;
         };
-        let deployed = self.processes[p].deployed.clone();
-        let runs = self.workers[w].run.as_ref().is_some_and(|run| Some(&run.deployed) == deployed.as_ref());
-        self.ghost.require(!runs, "D2: a worker was let go while subtasks of the newest execution run on it");
+        let process = &self.processes[p];
+        let run = self.workers[w].run.as_ref();
+        let runs = run.is_some_and(|run| Some(&run.deployed) == process.deployed.as_ref());
+        let needed = runs && process.state.is_running();
+        self.ghost
+            .require(!needed, "D2: a worker was let go while subtasks of the running execution are on it");
         self.kill(w);
     }
 
