@@ -3,19 +3,19 @@
 use std::time::Duration;
 
 use clap::Args;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
+use weir_checkpoint::manifest::Wrong;
 use weir_checkpoint::savepoint::{
     Copied, Savepoint, SavepointError, SavepointFolder, SavepointId, copy_patiently,
 };
 use weir_checkpoint::store::open_at;
-use weir_protocol::Failure;
+use weir_coordinator::{SavepointRequest, SavepointState, SavepointStatus};
 use weir_protocol::units::{format_duration, format_size};
 use weir_runtime::{Clock, Random, SystemClock, SystemRandom};
 
 use super::said;
+use crate::cli::ask::{AskError, JobAddress};
 use crate::cli::checkpoints::Opened;
-use crate::cli::http::ask;
 use crate::cli::storage::{Place, PlaceOptions, block_on, failed};
 use crate::cli::{Exit, Output, print, print_error, print_json};
 
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How often the newest checkpoint is taken instead, when garbage collection was faster than the copy.
 const LOOKS: u32 = 5;
 /// How long one question for the state of a savepoint is held, in seconds.
-const WAIT_SECONDS: u64 = 20;
+const WAIT_SECONDS: u64 = 5;
 
 /// Makes a savepoint: of a running job (--http), or from the last completed checkpoint in its storage
 #[derive(Debug, Args)]
@@ -60,19 +60,6 @@ pub(crate) struct CreateArgs {
     json: bool,
 }
 
-/// What the job tells of a savepoint.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Status {
-    id: SavepointId,
-    state: String,
-    place: String,
-    checkpoint: Option<u64>,
-    took_us: Option<u64>,
-    bytes: Option<u64>,
-    failure: Option<Failure>,
-}
-
 fn storage_url(text: &str) -> Result<String, String> {
     weir_crds::check_storage_url(text).map(|()| text.trim_end_matches('/').to_owned())
 }
@@ -80,7 +67,7 @@ fn storage_url(text: &str) -> Result<String, String> {
 pub(super) fn main(args: &CreateArgs) -> Exit {
     let output = super::output(args.output, args.json);
     match (&args.http, &args.place) {
-        (Some(address), _) => block_on(by_job(args, address, output)),
+        (Some(address), _) => by_job(args, address, output),
         (None, Some(place)) => match args.how.resolve(place) {
             Ok(place) => block_on(from_storage(args, &place, output)),
             Err(exit) => exit,
@@ -90,30 +77,30 @@ pub(super) fn main(args: &CreateArgs) -> Exit {
 }
 
 /// Asks the job for one, and waits for it.
-async fn by_job(args: &CreateArgs, address: &str, output: Output) -> Exit {
-    let mut request = json!({"stop": args.stop, "fromLast": args.from_last});
-    if let Some(id) = &args.id {
-        request["id"] = json!(id);
-    }
-    if let Some(to) = &args.to {
-        request["to"] = json!(to);
-    }
-    let asked = match ask(address, "POST", "/v1/job/savepoints", Some(&request)).await {
-        Ok(answer) if answer.is_success() => answer.body,
-        Ok(answer) => return refused(&answer.error()),
-        Err(error) => return refused(&error),
+fn by_job(args: &CreateArgs, address: &str, output: Output) -> Exit {
+    let job = JobAddress::new(address);
+    let request = SavepointRequest {
+        id: args.id.clone(),
+        to: args.to.clone(),
+        from_last: args.from_last,
+        stop: args.stop,
     };
-    let Some(id) = asked.get("id").and_then(Value::as_str).map(str::to_owned) else {
-        return refused("it did not say the savepoint's id");
+    let id = match job.post("/v1/job/savepoints", &request).map(|answer| id_of(&answer.body)) {
+        Ok(Some(id)) => id,
+        Ok(None) => return refused("it did not say the savepoint's id"),
+        Err(error @ AskError::Refused { status: 422, .. }) => {
+            print_error(&format!("error: {error}\n"));
+            return Exit::Usage;
+        }
+        Err(error) => return refused(&error.to_string()),
     };
     if output == Output::Text {
         print_error(&format!("savepoint {id} is being made\n"));
     }
     let path = format!("/v1/job/savepoints/{id}?wait={WAIT_SECONDS}");
     loop {
-        let answer = match ask(address, "GET", &path, None).await {
-            Ok(answer) if answer.is_success() => answer.body,
-            Ok(answer) => return refused(&answer.error()),
+        let status = match job.get::<SavepointStatus>(&path) {
+            Ok(status) => status,
             Err(error) => {
                 print_error(&format!(
                     "error: {error}\nwhat became of savepoint {id} is not known: look with weir savepoint list; if it is unfinished, the next start of the job goes on with it\n"
@@ -121,21 +108,22 @@ async fn by_job(args: &CreateArgs, address: &str, output: Output) -> Exit {
                 return Exit::Failed;
             }
         };
-        let status: Status = match serde_json::from_value(answer.clone()) {
-            Ok(status) => status,
-            Err(error) => return refused(&format!("its answer can't be read: {error}")),
-        };
-        if ["Completed", "Failed"].contains(&status.state.as_str()) {
-            return ended(&status, &answer, output);
+        if status.state.ended() {
+            return ended(&status, output);
         }
     }
 }
 
-fn ended(status: &Status, answer: &Value, output: Output) -> Exit {
-    if output == Output::Json && print_json(answer) != Exit::Done {
+fn id_of(answer: &str) -> Option<String> {
+    let answer: serde_json::Value = serde_json::from_str(answer).ok()?;
+    Some(answer.get("id")?.as_str()?.to_owned())
+}
+
+fn ended(status: &SavepointStatus, output: Output) -> Exit {
+    if output == Output::Json && print_json(status) != Exit::Done {
         return Exit::Failed;
     }
-    if status.state == "Completed" {
+    if status.state == SavepointState::Completed {
         if output == Output::Text {
             let took = status.took_us.map(|us| format_duration(Duration::from_millis(us / 1000)));
             print(&format!(
@@ -202,7 +190,9 @@ async fn from_storage(args: &CreateArgs, place: &Place, output: Output) -> Exit 
                 return made(&savepoint, folder.url(), took, output);
             }
             // The job may run, and have a newer one by now.
-            Err(SavepointError::Problem(problem)) if !problem.is_store() && looks < LOOKS => looks += 1,
+            Err(SavepointError::Problem(problem)) if problem.what == Wrong::Missing && looks < LOOKS => {
+                looks += 1
+            }
             Err(error) => return said(&error),
         }
     }
