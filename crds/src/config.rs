@@ -4,14 +4,14 @@ mod collector;
 mod rules;
 
 use weir_protocol::{
-    CheckpointConfig, CheckpointMode, JobConfig, JobUid, OnUnreadable, RestartStrategy, StateBackend,
-    StateConfig, StorageConfig,
+    CheckpointConfig, CheckpointMode, JobConfig, JobUid, LivenessConfig, OnUnreadable, RestartStrategy,
+    StateBackend, StateConfig, StorageConfig,
 };
 
 use crate::text::quantity_bytes;
 use crate::{
-    Backend, CheckpointSpec, Mode, Problem, RestartSpec, Setting, StateSpec, Strategy, StreamJob,
-    StreamJobSpec, limits, settings,
+    Backend, CheckpointSpec, Mode, Problem, RecoverySpec, RestartSpec, Setting, StateSpec, Strategy,
+    StreamJob, StreamJobSpec, limits, settings,
 };
 use collector::Collector;
 use std::collections::BTreeSet;
@@ -78,7 +78,9 @@ pub fn to_config(job: &StreamJob, given: &Given) -> Result<JobConfig, Vec<Proble
     let state = state(&mut c, spec, given);
     let checkpoint = checkpoint(&mut c, spec, given, state.memory_limit);
     let restart = restart(&mut c, spec.restart.as_ref().unwrap_or(&RestartSpec::default()));
-    let on_unreadable = match spec.recovery.as_ref().and_then(|r| r.on_unreadable).unwrap_or_default() {
+    let recovery = spec.recovery.clone().unwrap_or_default();
+    let liveness = liveness(&mut c, &recovery);
+    let on_unreadable = match recovery.on_unreadable.unwrap_or_default() {
         crate::OnUnreadable::Stop => OnUnreadable::Stop,
         crate::OnUnreadable::Previous => OnUnreadable::Previous,
     };
@@ -95,6 +97,7 @@ pub fn to_config(job: &StreamJob, given: &Given) -> Result<JobConfig, Vec<Proble
         checkpoint,
         restart,
         on_unreadable,
+        liveness,
     });
     c.finish(config)
 }
@@ -314,4 +317,41 @@ fn exponential(c: &mut Collector<'_>, s: &RestartSpec) -> RestartStrategy {
         reset_after: c.duration("spec.restart.resetAfter", &s.reset_after, &limits::RESET_AFTER, HOUR),
         jitter: c.share("spec.restart.jitter", s.jitter, 0.0..=1.0, 0.1),
     }
+}
+
+fn liveness(c: &mut Collector<'_>, s: &RecoverySpec) -> LivenessConfig {
+    let d = LivenessConfig::default();
+    let (interval, timeout) = ("spec.recovery.heartbeatInterval", "spec.recovery.heartbeatTimeout");
+    let config = LivenessConfig {
+        heartbeat_interval: c.duration(
+            interval,
+            &s.heartbeat_interval,
+            &limits::HEARTBEAT,
+            d.heartbeat_interval,
+        ),
+        heartbeat_timeout: c.duration(
+            timeout,
+            &s.heartbeat_timeout,
+            &limits::HEARTBEAT_TIMEOUT,
+            d.heartbeat_timeout,
+        ),
+        coordinator_timeout: c.duration(
+            "spec.recovery.coordinatorTimeout",
+            &s.coordinator_timeout,
+            &limits::COORDINATOR_TIMEOUT,
+            d.coordinator_timeout,
+        ),
+        cancel_timeout: c.duration(
+            "spec.recovery.cancelTimeout",
+            &s.cancel_timeout,
+            &limits::CANCEL_TIMEOUT,
+            d.cancel_timeout,
+        ),
+    };
+    let fits = config.heartbeat_timeout >= config.heartbeat_interval * 2;
+    c.together(&[timeout, interval], fits, || {
+        let interval = weir_protocol::units::format_duration(config.heartbeat_interval);
+        format!("must be at least twice recovery.heartbeatInterval ({interval})")
+    });
+    config
 }

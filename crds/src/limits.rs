@@ -55,6 +55,14 @@ pub const BACKOFF: RangeInclusive<Duration> = Duration::from_millis(1)..=DAY;
 pub const RESET_AFTER: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(30 * 86_400);
 /// `restart.interval`
 pub const FAILURE_INTERVAL: RangeInclusive<Duration> = SECOND..=Duration::from_secs(30 * 86_400);
+/// `recovery.heartbeatInterval`
+pub const HEARTBEAT: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(60);
+/// `recovery.heartbeatTimeout`
+pub const HEARTBEAT_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(20)..=Duration::from_secs(3600);
+/// `recovery.coordinatorTimeout`
+pub const COORDINATOR_TIMEOUT: RangeInclusive<Duration> = SECOND..=DAY;
+/// `recovery.cancelTimeout`
+pub const CANCEL_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=DAY;
 /// `deletion.deadline`
 pub const DEADLINE: RangeInclusive<Duration> = SECOND..=Duration::from_secs(3600);
 /// `state.memoryLimit`, in bytes

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use weir_crds::{Given, StreamJob, to_config};
-use weir_protocol::{CheckpointMode, JobConfig, OnUnreadable, RestartStrategy, StateBackend};
+use weir_protocol::{CheckpointMode, JobConfig, LivenessConfig, OnUnreadable, RestartStrategy, StateBackend};
 
 fn config(metadata: Value, spec: Value, given: &Given) -> JobConfig {
     let manifest = json!({
@@ -37,6 +37,7 @@ fn the_least_manifest_has_the_documented_defaults() {
     assert_eq!(c.checkpoint.expiration, Duration::from_secs(7 * 86_400));
     assert_eq!(c.checkpoint.max_uncheckpointed_bytes, 256 << 20);
     assert_eq!(c.on_unreadable, OnUnreadable::Stop);
+    assert_eq!(c.liveness, LivenessConfig::default());
     let RestartStrategy::ExponentialDelay { initial_delay, max_delay, reset_after, .. } = c.restart else {
         panic!("{:?}", c.restart)
     };
@@ -83,6 +84,21 @@ fn an_endpoint_of_ones_own_means_the_bucket_in_the_path() {
     let storage = config(json!({"name": "j"}), spec, &Given::default()).checkpoint.storage;
     assert_eq!(storage.url, "s3://bucket/a");
     assert_eq!((storage.endpoint.as_deref(), storage.path_style), (Some("http://h:9"), true));
+}
+
+#[test]
+fn a_peer_is_not_lost_between_two_heartbeats() {
+    let spec = |interval: &str, timeout: &str| {
+        let recovery = json!({"heartbeatInterval": interval, "heartbeatTimeout": timeout});
+        json!({"sql": "SELECT 1", "recovery": recovery})
+    };
+    let c = config(json!({"name": "j"}), spec("100ms", "200ms"), &local());
+    assert_eq!(c.liveness.heartbeat_timeout, Duration::from_millis(200));
+    let mut job = StreamJob::new("j", serde_json::from_value(spec("1s", "1500ms")).expect("a spec"));
+    job.metadata.name = Some("j".to_owned());
+    let problems = to_config(&job, &local()).expect_err("too short");
+    assert_eq!(problems[0].place.to_string(), "spec.recovery.heartbeatTimeout");
+    assert!(problems[0].message.contains("twice recovery.heartbeatInterval (1s)"), "{problems:?}");
 }
 
 #[test]

@@ -190,13 +190,34 @@ pub enum Strategy {
     FailureRate,
 }
 
-/// What follows when a checkpoint can't be read.
+/// What follows when a process of the job is gone, or a checkpoint can't be read.
 #[derive(KubeSchema, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RecoverySpec {
     /// What follows when the newest completed checkpoint can't be read. Default: Stop.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_unreadable: Option<OnUnreadable>,
+
+    /// How often coordinator and workers give each other a sign of life. 10ms to 1m. Default: 500ms.
+    #[schemars(regex(pattern = crate::limits::DURATION), length(max = 32))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heartbeat_interval: Option<String>,
+
+    /// A coordinator or worker that gave no sign of life for this long is lost. (A process that ends is
+    /// noticed at once.) 20ms to 1h, at least twice `heartbeatInterval`. Default: 5s.
+    #[schemars(regex(pattern = crate::limits::DURATION), length(max = 32))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heartbeat_timeout: Option<String>,
+
+    /// How long subtasks go on without any coordinator before they are stopped. 1s to 1d. Default: 1m.
+    #[schemars(regex(pattern = crate::limits::DURATION), length(max = 32))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coordinator_timeout: Option<String>,
+
+    /// How long a worker may take to stop its subtasks before it is given up. 100ms to 1d. Default: 1m.
+    #[schemars(regex(pattern = crate::limits::DURATION), length(max = 32))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cancel_timeout: Option<String>,
 }
 
 /// What follows when the newest completed checkpoint can't be read.

@@ -119,7 +119,7 @@ pub struct StreamJobSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart: Option<RestartSpec>,
 
-    /// What follows when a checkpoint can't be read.
+    /// What follows when a process of the job is gone, or a checkpoint can't be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recovery: Option<RecoverySpec>,
 

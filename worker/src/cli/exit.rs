@@ -22,6 +22,8 @@ pub(crate) enum Exit {
     State = 6,
     /// A file can't be read or written.
     File = 7,
+    /// A worker had no coordinator for too long, or the process that it belongs to is gone.
+    Alone = 8,
     /// Stopped by SIGINT (Ctrl-C) after a last checkpoint; run it again to go on.
     Interrupted = 130,
     /// Stopped by SIGTERM after a last checkpoint; run it again to go on.
@@ -31,7 +33,7 @@ pub(crate) enum Exit {
 impl Exit {
     /// All of them, in order, with the name and the meaning that the documents give.
     #[cfg(test)]
-    pub(crate) const ALL: [(Self, &'static str, &'static str); 10] = [
+    pub(crate) const ALL: [(Self, &'static str, &'static str); 11] = [
         (Self::Done, "done", "All is done: the bounded input ended and is committed, or nothing is wrong."),
         (
             Self::Failed,
@@ -45,14 +47,21 @@ impl Exit {
         (Self::State, "state", "State in the storage can't be read, or does not match its digests."),
         (Self::File, "file", "A file can't be read or written."),
         (
+            Self::Alone,
+            "alone",
+            "A worker had no coordinator for too long, or the process that started it is gone.",
+        ),
+        (
             Self::Interrupted,
             "interrupted",
-            "Stopped by SIGINT (Ctrl-C) after a last checkpoint; the same command goes on from there.",
+            "Stopped by SIGINT (Ctrl-C): a run after a last checkpoint, from which the same command goes on; a coordinator or \
+             worker as for SIGTERM.",
         ),
         (
             Self::Terminated,
             "terminated",
-            "Stopped by SIGTERM after a last checkpoint; the same command goes on from there.",
+            "Stopped by SIGTERM: a run after a last checkpoint, from which the same command goes on; a coordinator at once, \
+             while its workers wait for the next; a worker whose subtasks did not move in time (else 0).",
         ),
     ];
 }

@@ -1,6 +1,7 @@
 //! Logs: to standard error, as text or JSON.
 
 use std::io::IsTerminal;
+use std::sync::OnceLock;
 
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
@@ -32,8 +33,21 @@ enum LogFormat {
     Json,
 }
 
+/// How this process logs, as arguments.
+static ARGUMENTS: OnceLock<Vec<String>> = OnceLock::new();
+
+/// Arguments by which another process logs as this one does.
+pub(super) fn arguments() -> Vec<String> {
+    ARGUMENTS.get().cloned().unwrap_or_default()
+}
+
 /// Starts logging. A filter that can't be read is said and replaced by "warn".
 pub(super) fn start(args: &LogArgs) {
+    let format = match args.log_format {
+        LogFormat::Text => "text",
+        LogFormat::Json => "json",
+    };
+    ARGUMENTS.get_or_init(|| ["--log", &args.log, "--log-format", format].map(str::to_owned).to_vec());
     let (filter, wrong) = match EnvFilter::try_new(&args.log) {
         Ok(filter) => (filter, None),
         Err(error) => (EnvFilter::new("warn"), Some(error)),

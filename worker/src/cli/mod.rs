@@ -1,11 +1,14 @@
 //! The command line: what can be asked, and how answers are shown.
 //!
 //! Owns: arguments, help, logging, exit codes, texts for people. It does not own running a job
-//! (`weir::run`), and decides nothing about state.
+//! (`weir::run`, `weir::process`), and decides nothing about state.
 
 mod ask;
+mod certificates;
 mod checkpoints;
 mod completions;
+mod coordinator;
+mod ended;
 mod exit;
 mod explain;
 mod input;
@@ -16,8 +19,10 @@ mod savepoint;
 mod stop;
 mod storage;
 mod table;
+mod transport;
 mod validate;
 mod version;
+mod worker;
 
 use std::process::ExitCode;
 
@@ -51,6 +56,9 @@ enum Command {
     Savepoint(savepoint::SavepointCommand),
     #[command(subcommand)]
     Storage(storage::StorageCommand),
+    Coordinator(coordinator::CoordinatorArgs),
+    Worker(worker::WorkerArgs),
+    Certificates(certificates::CertificatesArgs),
     Completions(completions::CompletionsArgs),
     Version(version::VersionArgs),
 }
@@ -86,6 +94,9 @@ pub(crate) fn main() -> ExitCode {
         Command::Checkpoints(command) => checkpoints::main(command),
         Command::Savepoint(command) => savepoint::main(command),
         Command::Storage(command) => storage::main(command),
+        Command::Coordinator(args) => coordinator::main(args),
+        Command::Worker(args) => worker::main(args),
+        Command::Certificates(args) => certificates::main(args),
         Command::Completions(args) => completions::main(args),
         Command::Version(args) => version::main(args),
     };

@@ -1,14 +1,15 @@
-//! `weir run`: the arguments, and how the end of a run is said. The run itself is in [`weir::run`].
+//! `weir run`: the arguments. The run itself is in [`weir::run`] and [`weir::process`].
 
 use std::net::SocketAddr;
 
 use clap::{Args, ValueEnum};
-use weir::run::{Ended, ProgressMode, RunError, RunOptions, Signal};
+use weir::process::{ClusterOptions, run_cluster};
+use weir::run::{ProgressMode, RunOptions};
 use weir_checkpoint::Start;
-use weir_coordinator::Exit as JobExit;
-use weir_protocol::FailureKind;
+use weir_protocol::JobConfig;
 
-use super::{Exit, input, print_error};
+use super::{Exit, ended, input, logging, print_error};
+use crate::manifest::Checked;
 
 /// Runs a job on this machine: its slots as threads, its state in its storage
 ///
@@ -17,7 +18,7 @@ use super::{Exit, input, print_error};
 /// and ends; a second Ctrl-C ends at once.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  weir run job.yaml\n  weir run --set parallelism=4 --set checkpoint.interval=1s job.yaml\n  weir run --set checkpoint.storage=s3://bucket/jobs job.yaml\n  weir run --listen 127.0.0.1:8081 job.yaml    # metrics and status at http://127.0.0.1:8081"
+    after_help = "Examples:\n  weir run job.yaml\n  weir run --set parallelism=4 --set checkpoint.interval=1s job.yaml\n  weir run --set checkpoint.storage=s3://bucket/jobs job.yaml\n  weir run --listen 127.0.0.1:8081 job.yaml    # metrics and status at http://127.0.0.1:8081\n  weir run --workers 3 job.yaml                # three worker processes; kill one and see"
 )]
 pub(crate) struct RunArgs {
     #[command(flatten)]
@@ -35,15 +36,22 @@ pub(crate) struct RunArgs {
     /// The same as --progress plain
     #[arg(long, conflicts_with = "progress")]
     plain: bool,
+    /// Runs the slots in so many worker processes beside this one, over encrypted connections; one that dies is
+    /// started again
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=64))]
+    workers: Option<u32>,
+    /// Slots of each worker process; as many as the job's parallelism needs if absent
+    #[arg(long, value_name = "COUNT", requires = "workers", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    slots: Option<u32>,
 }
 
 /// Where HTTP is served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Listen(Option<SocketAddr>);
+pub(super) struct Listen(pub(super) Option<SocketAddr>);
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-enum Progress {
+pub(super) enum Progress {
     /// Live on a terminal, else plain.
     #[default]
     Auto,
@@ -53,7 +61,7 @@ enum Progress {
     None,
 }
 
-fn listen(text: &str) -> Result<Listen, String> {
+pub(super) fn listen(text: &str) -> Result<Listen, String> {
     if text == "off" {
         return Ok(Listen(None));
     }
@@ -63,80 +71,65 @@ fn listen(text: &str) -> Result<Listen, String> {
 }
 
 pub(super) fn main(args: &RunArgs) -> Exit {
-    let checked = match args.manifest.checked() {
-        Ok(checked) => checked,
-        Err(exit) => return exit,
-    };
-    if checked.job.spec.restore_from.is_some() {
-        // Starting without it would silently be another job than the one that was asked for.
-        print_error("error: spec.restoreFrom: weir run can't take over a savepoint: remove the field\n");
-        return Exit::Invalid;
-    }
-    if checked.job.spec.suspended == Some(true) {
-        print_error("error: spec.suspended: the job is suspended: run it with --set suspended=false\n");
-        return Exit::Invalid;
-    }
+    run(args).unwrap_or_else(|exit| exit)
+}
+
+fn run(args: &RunArgs) -> Result<Exit, Exit> {
+    let Checked { config, planned, .. } = runnable(&args.manifest)?;
     let options = RunOptions {
         start: if args.fresh { Start::Afresh } else { Start::Continue },
         listen: args.listen.0,
         progress: args.progress(),
     };
-    match weir::run::run(&checked.config, checked.planned.job, &options) {
-        Ok(ended) => say(&ended),
-        Err(error) => {
-            print_error(&format!("error: {error}\n"));
-            match error {
-                RunError::Store(_) | RunError::Probe(_) => Exit::Storage,
-                RunError::Listen { .. } => Exit::Usage,
-                RunError::Threads(_) => Exit::Failed,
-            }
-        }
+    let ended = match args.workers {
+        None => weir::run::run(&config, planned.job, &options),
+        Some(workers) => run_cluster(&config, &planned.job, &options, &args.cluster(workers, &config)?),
+    };
+    Ok(match ended {
+        Ok(ended) => ended::say(&ended),
+        Err(error) => ended::not_started(&error),
+    })
+}
+
+/// The checked job, if it can be run from a command line.
+///
+/// # Errors
+/// What was shown.
+pub(super) fn runnable(manifest: &input::ManifestArgs) -> Result<Checked, Exit> {
+    let checked = manifest.checked()?;
+    if checked.job.spec.restore_from.is_some() {
+        // Starting without it would silently be another job than the one that was asked for.
+        print_error("error: spec.restoreFrom: weir run can't take over a savepoint: remove the field\n");
+        return Err(Exit::Invalid);
     }
+    if checked.job.spec.suspended == Some(true) {
+        print_error("error: spec.suspended: the job is suspended: run it with --set suspended=false\n");
+        return Err(Exit::Invalid);
+    }
+    Ok(checked)
 }
 
 impl RunArgs {
     fn progress(&self) -> ProgressMode {
-        match (self.plain, self.progress) {
-            (true, _) | (false, Progress::Plain) => ProgressMode::Plain,
-            (false, Progress::Auto) => ProgressMode::Auto,
-            (false, Progress::None) => ProgressMode::Never,
-        }
+        if self.plain { ProgressMode::Plain } else { self.progress.mode() }
+    }
+
+    fn cluster(&self, workers: u32, config: &JobConfig) -> Result<ClusterOptions, Exit> {
+        let program = std::env::current_exe().map_err(|error| {
+            print_error(&format!("error: this program can't be found to start workers: {error}\n"));
+            Exit::File
+        })?;
+        let slots = self.slots.unwrap_or_else(|| config.parallelism.div_ceil(workers).max(config.task_slots));
+        Ok(ClusterOptions { workers, slots, program, arguments: logging::arguments() })
     }
 }
 
-/// Says how a run ended, where progress does not show it.
-fn say(ended: &Ended) -> Exit {
-    match &ended.exit {
-        JobExit::Finished { .. } => Exit::Done,
-        JobExit::AlreadyFinished { .. } => {
-            print_error("the job had finished before; --fresh starts it again from nothing\n");
-            Exit::Done
-        }
-        JobExit::Stopped { complete, .. } => {
-            if !complete {
-                print_error(
-                    "warning: the last checkpoint was not completed; what came after it is read again\n",
-                );
-            }
-            match ended.signal {
-                Some(Signal::Terminate) => Exit::Terminated,
-                Some(Signal::Interrupt) | None => Exit::Interrupted,
-            }
-        }
-        JobExit::Failed(failure) | JobExit::StepBack { failure, .. } => {
-            print_error(&format!("error: the job failed: {failure}\n"));
-            match failure.kind {
-                FailureKind::StateUnreadable | FailureKind::StateIncompatible | FailureKind::SinkDataLost => {
-                    Exit::State
-                }
-                FailureKind::Store => Exit::Storage,
-                FailureKind::Config => Exit::Invalid,
-                _ => Exit::Failed,
-            }
-        }
-        JobExit::Fenced(how) => {
-            print_error(&format!("another process runs this job now, so this one ends: {how}\n"));
-            Exit::Fenced
+impl Progress {
+    pub(super) fn mode(self) -> ProgressMode {
+        match self {
+            Self::Auto => ProgressMode::Auto,
+            Self::Plain => ProgressMode::Plain,
+            Self::None => ProgressMode::Never,
         }
     }
 }

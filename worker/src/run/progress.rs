@@ -27,7 +27,7 @@ pub enum ProgressMode {
 }
 
 /// Says something once.
-pub(super) fn note(mode: ProgressMode, text: &str) {
+pub(crate) fn note(mode: ProgressMode, text: &str) {
     if mode != ProgressMode::Never {
         line(text);
     }
@@ -39,7 +39,7 @@ fn line(text: &str) {
 }
 
 /// Shows the status until the coordinator ends.
-pub(super) async fn show(mode: ProgressMode, mut status: watch::Receiver<Arc<JobStatus>>) {
+pub(crate) async fn show(mode: ProgressMode, mut status: watch::Receiver<Arc<JobStatus>>) {
     let live = mode == ProgressMode::Auto && std::io::stderr().is_terminal();
     if mode == ProgressMode::Never {
         while status.changed().await.is_ok() {}

@@ -3,6 +3,7 @@
 
 #![allow(dead_code, reason = "every test target uses a part of it")]
 
+pub(crate) mod cluster;
 pub(crate) mod data;
 pub(crate) mod nexmark;
 pub(crate) mod place;

@@ -95,11 +95,21 @@ impl Place {
         for set in self.set.iter().map(String::as_str).chain(set.iter().copied()) {
             command.args(["--set", set]);
         }
+        self.launch(command)
+    }
+
+    /// Starts a process of this place; what it says goes into a file.
+    pub(crate) fn launch(&self, mut command: Command) -> Running {
         let log = tempfile::Builder::new().prefix("log-").tempfile_in(self.folder.path()).expect("a log");
         let (file, log) = log.keep().expect("a log that stays");
         let twin = file.try_clone().expect("a second handle of the log");
         let child = command.stdout(file).stderr(twin).spawn().expect("the binary runs");
         Running { child, log }
+    }
+
+    /// The name of the job, which is its uid.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     /// Runs the job to its end.

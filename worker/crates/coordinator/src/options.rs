@@ -42,6 +42,7 @@ impl Options {
     /// The usual limits for a job.
     pub fn new(config: JobConfig, graph: JobGraph, spec: impl Into<String>) -> Self {
         Self {
+            cancel_timeout: config.liveness.cancel_timeout,
             config,
             graph,
             spec: spec.into(),
@@ -49,7 +50,6 @@ impl Options {
             restore_from: None,
             claim_patience: None,
             history: 20,
-            cancel_timeout: Duration::from_secs(60),
             gather: Duration::from_secs(1),
             adoption_patience: Duration::from_secs(3),
             calm: Duration::from_secs(60),

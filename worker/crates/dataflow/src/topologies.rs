@@ -240,6 +240,7 @@ fn config() -> JobConfig {
         },
         restart: RestartStrategy::None,
         on_unreadable: OnUnreadable::Stop,
+        liveness: weir_protocol::LivenessConfig::default(),
     }
 }
 

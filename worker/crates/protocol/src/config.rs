@@ -32,6 +32,9 @@ pub struct JobConfig {
     pub restart: RestartStrategy,
     /// What happens when the newest checkpoint can't be read.
     pub on_unreadable: OnUnreadable,
+    /// How processes of the job notice that another is gone, and for how long they do without it.
+    #[serde(default)]
+    pub liveness: LivenessConfig,
 }
 
 impl JobConfig {
@@ -173,4 +176,35 @@ pub enum OnUnreadable {
     Stop,
     /// The user's explicit permission to step back to the one before.
     Previous,
+}
+
+/// How the processes of a job notice that another is gone, and for how long they do without it. None of this
+/// decides about safety: it says when something is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LivenessConfig {
+    /// From one sign of life between coordinator and worker to the next, in both directions.
+    #[serde(with = "units::duration")]
+    pub heartbeat_interval: Duration,
+    /// A peer of which nothing was heard for this long is lost; at least twice the interval. A handshake has
+    /// as long, at least a second. (A connection that breaks is noticed at once.)
+    #[serde(with = "units::duration")]
+    pub heartbeat_timeout: Duration,
+    /// For how long subtasks go on without any coordinator.
+    #[serde(with = "units::duration")]
+    pub coordinator_timeout: Duration,
+    /// How long a worker may take to stop the subtasks of an execution before it counts as lost.
+    #[serde(with = "units::duration")]
+    pub cancel_timeout: Duration,
+}
+
+impl Default for LivenessConfig {
+    fn default() -> Self {
+        Self {
+            heartbeat_interval: Duration::from_millis(500),
+            heartbeat_timeout: Duration::from_secs(5),
+            coordinator_timeout: Duration::from_secs(60),
+            cancel_timeout: Duration::from_secs(60),
+        }
+    }
 }

@@ -14,8 +14,8 @@ mod registration;
 pub mod units;
 
 pub use config::{
-    CheckpointConfig, CheckpointMode, JobConfig, OnUnreadable, RestartStrategy, StateBackend, StateConfig,
-    StorageConfig,
+    CheckpointConfig, CheckpointMode, JobConfig, LivenessConfig, OnUnreadable, RestartStrategy, StateBackend,
+    StateConfig, StorageConfig,
 };
 pub use failure::{Blame, Failure, FailureKind};
 pub use graph::{Edge, GraphError, JobGraph, Partitioning, StateTableInfo, TransformInfo, Vertex};

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::{Stream, StreamExt};
+use futures::Stream;
 use http::Uri;
 use hyper::body::Incoming as Body;
 use hyper::client::conn::http2;
@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tonic::client::Grpc;
-use tonic::{Request, Status, Streaming};
+use tonic::{Request, Streaming};
 use weir_protocol::{CONTROL_VERSIONS, JobConfig, Registration, WorkerId};
 use weir_runtime::tls::Transport;
 

@@ -81,6 +81,7 @@ async fn serve(given: Arc<Given>, shared: Arc<Shared>, stream: TcpStream, peer: 
         }
     };
     let (used, mut use_of) = watch::channel(Use::None);
+    let used_at_all = use_of.clone();
     let service = Service { given: given.clone(), shared, peer, taken: Arc::default(), used };
     let mut connection = std::pin::pin!(
         http2::Builder::new(TokioExecutor::new())
@@ -98,7 +99,14 @@ async fn serve(given: Arc<Given>, shared: Arc<Shared>, stream: TcpStream, peer: 
             )
     );
     let opened = tokio::select! {
-        _ = connection.as_mut() => false,
+        _ = connection.as_mut() => {
+            // What became of a stream was counted there.
+            if *used_at_all.borrow() == Use::None {
+                count(&given.counts.failed_handshakes);
+                tracing::debug!(%peer, "a connection without a stream");
+            }
+            return;
+        }
         opened = tokio::time::timeout(given.limits.handshake, use_of.wait_for(|u| *u != Use::None)) => opened.is_ok(),
     };
     if !opened {

@@ -54,7 +54,7 @@ pub(super) struct Link {
 
 /// How a hello was answered.
 pub(super) enum Answer {
-    Taken(Admitted),
+    Taken(Box<Admitted>),
     Refused(Refused),
     /// The job is over.
     Released,
@@ -132,7 +132,7 @@ impl Shared {
         let registration = Box::new(admitted.registration.clone());
         state.events.push_back((ServerEvent::Registered { worker: admitted.worker, registration }, 0));
         self.filled.notify_one();
-        Answer::Taken(admitted)
+        Answer::Taken(Box::new(admitted))
     }
 
     /// A worker is gone; false if that was told before.

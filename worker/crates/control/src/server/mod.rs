@@ -94,7 +94,8 @@ struct Given {
     counts: Counts,
 }
 
-/// The server of one coordinator. Dropping it ends all connections at once.
+/// The server of one coordinator. Dropping it ends all connections at once: workers go on and look for another
+/// coordinator.
 pub struct Server {
     given: Arc<Given>,
     shared: Arc<Shared>,
@@ -191,7 +192,7 @@ impl Server {
 
     /// Ends the server because the job is over: every worker is told that it may end, also one that comes
     /// meanwhile, and has a moment to do so.
-    pub async fn release_all(self, reason: &str, patience: Duration) {
+    pub async fn release_all(&self, reason: &str, patience: Duration) {
         for worker in self.shared.close(Some(reason.to_owned())) {
             self.release(worker, reason);
         }
@@ -199,11 +200,6 @@ impl Server {
         if gone.is_err() {
             tracing::warn!("some workers have not ended after {patience:?}; their connections are closed");
         }
-    }
-
-    /// Ends the server; workers go on and look for another coordinator.
-    pub fn leave(self) {
-        self.shared.close(None);
     }
 }
 
