@@ -1,24 +1,20 @@
-//! Savepoints by the real binary: made of a running job and of one that rests, looked at, damaged, deleted; and
-//! another job, at another parallelism, that goes on from one.
+//! Savepoints by the real binary: made of a job that rests, looked at, damaged, deleted.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::path::Path;
 
 use serde_json::{Value, json};
-use support::nexmark::{BIDS, EVENTS, tables};
+use support::nexmark::tables;
 use support::place::{DONE, Place};
-use support::rows::{Rows, differences, read, row, rows};
-use support::time::{SECOND, format, windows};
-use support::{LONG, until};
 use weir_testing::S3Server;
 
-/// Events per second of the clock: a run takes about three seconds.
+const EVENTS: u64 = 20_000;
+/// Events per second of the clock: a run takes about two seconds.
 const RATE: u64 = 10_000;
+const USAGE: i32 = 2;
 const STATE: i32 = 6;
 
 const COUNTS: &str = "CREATE TABLE counts (s TIMESTAMP(3), auction BIGINT, n BIGINT)
@@ -27,77 +23,11 @@ INSERT INTO counts SELECT window_start, auction, COUNT(*)
 FROM TABLE(HOP(TABLE bid, DESCRIPTOR(`dateTime`), INTERVAL '1' SECOND, INTERVAL '4' SECOND))
 GROUP BY window_start, window_end, auction;";
 
-fn place(name: &str) -> Place {
-    Place::new(name, &(tables(EVENTS, Some(RATE)) + COUNTS), &[])
-}
-
-fn expected() -> Rows {
-    let mut groups = BTreeMap::<(i64, i64), i64>::new();
-    for bid in BIDS.iter() {
-        for window in windows(bid.at, 4 * SECOND, SECOND) {
-            *groups.entry((window, bid.auction)).or_default() += 1;
-        }
-    }
-    let row = |((start, auction), n): (&(i64, i64), &i64)| {
-        row([("s", json!(format(*start))), ("auction", json!(auction)), ("n", json!(n))])
-    };
-    rows(groups.iter().map(row))
-}
-
-/// A process that runs a job and serves its status. Dropping it ends it.
-struct Served {
-    child: Child,
-    log: PathBuf,
-}
-
-impl Served {
-    fn start(place: &Place, arguments: &[&str]) -> Self {
-        let mut command = place.weir(&["run", "job.yaml", "--listen", "127.0.0.1:0", "--progress", "plain"]);
-        for set in &place.set {
-            command.args(["--set", set]);
-        }
-        let log = place.path("served.log");
-        let file = fs::File::create(&log).unwrap();
-        let child = command.args(arguments).stdout(Stdio::null()).stderr(file).spawn().unwrap();
-        Self { child, log }
-    }
-
-    fn log(&self) -> String {
-        fs::read_to_string(&self.log).unwrap_or_default()
-    }
-
-    /// Where it serves, once it does.
-    fn address(&self) -> String {
-        let mut address = None;
-        until(LONG, || {
-            let log = self.log();
-            let rest = log.split_once("status at http://").map(|(_, rest)| rest);
-            address = rest.and_then(|rest| Some(rest.split_once('/')?.0.to_owned()));
-            address.is_some()
-        });
-        address.unwrap_or_else(|| panic!("it does not serve: {}", self.log()))
-    }
-
-    fn wait(&mut self) -> i32 {
-        let mut code = None;
-        until(LONG, || {
-            code = self.child.try_wait().unwrap().and_then(|status| status.code());
-            code.is_some()
-        });
-        code.unwrap_or_else(|| panic!("it does not end: {}", self.log()))
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 /// Runs `weir`; gives its exit code and what it said.
 fn weir(place: &Place, arguments: &[&str]) -> (i32, String, String) {
-    let done = place.weir(arguments).output().unwrap();
+    let sets = place.set.iter().flat_map(|set| ["--set", set.as_str()]);
+    let arguments: Vec<&str> = arguments.iter().copied().chain(sets).collect();
+    let done = place.weir(&arguments).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     (done.status.code().unwrap(), text(done.stdout), text(done.stderr))
 }
@@ -108,148 +38,95 @@ fn json_of(place: &Place, arguments: &[&str]) -> Value {
     serde_json::from_str(&out).unwrap_or_else(|e| panic!("{arguments:?}: {e}: {out}"))
 }
 
-/// `--set` and what else a command on this place's manifest needs.
-fn on_manifest<'a>(place: &'a Place, arguments: &[&'a str]) -> Vec<&'a str> {
-    let sets = place.set.iter().flat_map(|set| ["--set", set.as_str()]);
-    ["savepoint"].into_iter().chain(arguments.iter().copied()).chain(sets).collect()
-}
-
-/// Runs `old` until it has checkpoints, and stops it with a savepoint: its place.
-fn stop_with_savepoint(old: &Place, records: impl Fn(&Place) -> bool) -> String {
-    let mut run = Served::start(old, &["--set", "parallelism=1"]);
-    let address = run.address();
-    assert!(until(LONG, || records(old)), "no checkpoints: {}", run.log());
-    let made = json_of(old, &["savepoint", "create", "--http", &address, "--json"]);
-    assert_eq!(made["state"], "Completed", "{made}");
-    let made = json_of(old, &["savepoint", "create", "--http", &address, "--stop", "--id", "bye", "--json"]);
-    assert_eq!((&made["id"], &made["state"]), (&json!("bye"), &json!("Completed")), "{made}");
-    run.wait();
-    assert!(!run.log().contains("was not completed"), "{}", run.log());
-    made["place"].as_str().unwrap().to_owned()
-}
-
-fn together(places: [&Place; 2]) -> Rows {
-    let mut all = Rows::new();
-    for place in places {
-        for (row, n) in read(&place.out("counts")) {
-            *all.entry(row).or_default() += n;
-        }
-    }
-    all
-}
-
-/// A job that starts from `from` at parallelism 3, to its end.
-fn go_on(new: &Place, from: &str) {
-    let mut run = Served::start(new, &["--set", "parallelism=3", "--restore-from", from]);
-    let code = run.wait();
-    assert_eq!(code, DONE, "{}", run.log());
+/// The only file below a folder's first folders.
+fn some_file(folder: &Path) -> std::path::PathBuf {
+    let first = fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
+    if first.is_dir() { some_file(&first) } else { first }
 }
 
 #[test]
-fn another_job_at_another_parallelism_goes_on_from_a_savepoint_without_a_gap_or_a_repeat() {
-    let (old, new) = (place("old"), place("new"));
-    let from = stop_with_savepoint(&old, |old| old.newest_slot() > 6);
-    let before = read(&old.out("counts"));
-    assert!(!before.is_empty() && before.len() < expected().len(), "it stopped on the way");
-    go_on(&new, &from);
-    assert_eq!(differences(&together([&old, &new]), &expected()), None);
+fn a_savepoint_of_a_job_that_rests_outlives_the_job_and_its_damage_is_named() {
+    let place = Place::new("old", &(tables(EVENTS, Some(RATE)) + COUNTS), &[]);
+    assert!(place.stop_after(6, &[]), "it stopped on the way");
+    let made = json_of(&place, &["savepoint", "create", "job.yaml", "--id", "near", "--json"]);
+    assert_eq!(made["place"], json!(format!("file://{}/savepoints/near", place.state().display())));
+    let backups = place.path("backups");
+    let to = format!("file://{}", backups.display());
+    let made = json_of(&place, &["savepoint", "create", "job.yaml", "--id", "far", "--to", &to, "--json"]);
+    assert_eq!(made["place"], json!(format!("{to}/far")));
+    let again = json_of(&place, &["savepoint", "create", "job.yaml", "--id", "near", "--json"]);
+    assert_eq!(
+        again["savepoint"]["checkpoint"], made["savepoint"]["checkpoint"],
+        "asked for again it is there"
+    );
 
-    // Once is enough: the second start finds its own end, whatever there is to restore from.
-    let mut again = Served::start(&new, &["--restore-from", "file:///nowhere"]);
-    assert_eq!(again.wait(), DONE, "{}", again.log());
-    assert!(again.log().contains("finished before"), "{}", again.log());
+    let listed = json_of(&place, &["savepoint", "list", "job.yaml", "--json"]);
+    let row = &listed["savepoints"][0];
+    assert!(row["id"] == "near" && row["problem"].is_null() && row["bytes"].as_u64() > Some(0), "{listed}");
+    let (code, out, _) = weir(&place, &["savepoint", "inspect", "job.yaml", "near"]);
+    assert!(code == DONE && out.contains("savepoint near of job old") && out.contains("VERTEX"), "{out}");
+    let (code, _, err) = weir(&place, &["savepoint", "inspect", "job.yaml"]);
+    assert!(code == USAGE && err.contains("say which savepoint of job old: near"), "{err}");
 
-    looks_and_damage(&old, Path::new(from.strip_prefix("file://").unwrap()));
-}
+    // The job goes on to its end; its files go, and the savepoint does not care.
+    place.finish(&[]);
+    fs::remove_dir_all(place.state().join("data")).unwrap();
+    fs::remove_dir_all(place.state().join("manifest")).unwrap();
+    let (code, out, err) = weir(&place, &["savepoint", "verify", "job.yaml"]);
+    assert!(code == DONE && out.ends_with("savepoints/near: whole\n"), "{out}{err}");
+    let (code, out, err) = place_less(&place, &["savepoint", "verify", &format!("{to}/far")]);
+    assert_eq!((code, out), (DONE, format!("{to}/far: whole\n")), "{err}");
 
-/// What is said of savepoints of a job that does not run; ends with none of them there.
-fn looks_and_damage(old: &Place, bye: &Path) {
-    let listed = json_of(old, &["savepoint", "list", "job.yaml", "--json"]);
-    let listed: Vec<&Value> = listed["savepoints"].as_array().unwrap().iter().collect();
-    assert_eq!(listed.len(), 2, "{listed:?}");
-    assert!(listed.iter().all(|s| s["problem"].is_null() && s["bytes"].as_u64() > Some(0)), "{listed:?}");
-    let (code, out, _) = weir(old, &["savepoint", "inspect", "job.yaml", "bye"]);
-    assert!(code == DONE && out.contains("savepoint bye of job old") && out.contains("VERTEX"), "{out}");
-
-    // From the storage, with no job running, into another folder; and looked at there by its URL.
-    let to = format!("file://{}", old.path("backups").display());
-    let made =
-        json_of(old, &["savepoint", "create", "job.yaml", "--id", "rest", "--to", &to, "--output", "json"]);
-    assert_eq!(made["place"], json!(format!("{to}/rest")));
-    let (code, out, err) = weir(old, &["savepoint", "verify", &format!("{to}/rest")]);
-    assert_eq!((code, out), (DONE, format!("{to}/rest: whole\n")), "{err}");
-    let (code, _, err) = weir(old, &["savepoint", "create", "job.yaml", "--id", "Bad"]);
-    assert!(code == 2 && err.contains("is not the id of a savepoint"), "{code} {err}");
-    let (code, _, err) = weir(old, &["savepoint", "create", "--http", "127.0.0.1:1"]);
-    assert!(code == 1 && err.contains("can't be asked"), "{code} {err}");
-
-    let damaged = fs::read_dir(bye.join("data")).unwrap().next().unwrap().unwrap().path();
-    let damaged = fs::read_dir(damaged).unwrap().next().unwrap().unwrap().path();
-    let damaged = fs::read_dir(damaged).unwrap().next().unwrap().unwrap().path();
+    let damaged = some_file(&backups.join("far/data"));
     let mut bytes = fs::read(&damaged).unwrap();
     bytes[12] ^= 8;
     fs::write(&damaged, bytes).unwrap();
-    let (code, _, err) = weir(old, &["savepoint", "verify", "job.yaml"]);
+    let (code, _, err) = place_less(&place, &["savepoint", "verify", &format!("{to}/far")]);
     let name = damaged.file_name().unwrap().to_str().unwrap();
     assert!(code == STATE && err.contains(name) && err.contains("digest"), "{code} {err}");
-    let fresh = place("fresh");
-    let mut run = Served::start(&fresh, &["--restore-from", &format!("file://{}", bye.display())]);
-    assert_eq!(run.wait(), STATE, "{}", run.log());
-    assert!(run.log().contains(name), "{}", run.log());
 
-    let (code, ..) = weir(old, &["savepoint", "delete", &format!("file://{}", old.state().display())]);
+    let state = format!("file://{}", place.state().display());
+    let (code, ..) = place_less(&place, &["savepoint", "delete", &state]);
     assert_ne!(code, DONE, "a job's folder is no savepoint");
-    for id in listed.iter().map(|s| s["id"].as_str().unwrap()) {
-        let (code, out, err) = weir(old, &["savepoint", "delete", "job.yaml", id]);
-        assert!(code == DONE && out.contains("deleted"), "{out}{err}");
-        let (code, out, _) = weir(old, &["savepoint", "delete", "job.yaml", id]);
-        assert!(code == DONE && out.contains("nothing to delete"), "{out}");
-    }
-    let left = json_of(old, &["savepoint", "list", "job.yaml", "--json"]);
-    assert_eq!(left["savepoints"], json!([]));
-    let (code, _, err) = weir(old, &["checkpoints", "verify", "job.yaml"]);
-    assert_eq!(code, DONE, "the job's own checkpoints are as they were: {err}");
+    let (code, out, err) = weir(&place, &["savepoint", "delete", "job.yaml", "near"]);
+    assert!(code == DONE && out.contains("deleted"), "{out}{err}");
+    let (code, out, _) = weir(&place, &["savepoint", "delete", "job.yaml", "near"]);
+    assert!(code == DONE && out.contains("nothing to delete"), "{out}");
+    assert!(!place.state().join("savepoints").exists() && place.state().join("journal").exists());
+}
+
+fn place_less(place: &Place, arguments: &[&str]) -> (i32, String, String) {
+    let done = place.weir(arguments).output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (done.status.code().unwrap(), text(done.stdout), text(done.stderr))
 }
 
 #[test]
-fn in_s3_a_job_goes_on_from_a_savepoint_and_from_another_jobs_newest_checkpoint() {
+fn in_s3_the_server_copies() {
     let server = S3Server::start();
-    let (mut old, mut new, mut third) = (place("old"), place("new"), place("third"));
-    for place in [&mut old, &mut new, &mut third] {
-        place.store_in(&server, "jobs");
-    }
-    let records = |old: &Place| {
-        let (code, out, _) = weir(old, &on_checkpoints(old));
-        code == DONE && serde_json::from_str::<Value>(&out).unwrap()["completed"].as_u64() > Some(3)
-    };
-    let from = stop_with_savepoint(&old, records);
-    assert_eq!(from, format!("{}/old/savepoints/bye", server.storage("jobs").url));
-    let verified = json_of(&old, &on_manifest(&old, &["verify", "job.yaml", "--json"]));
+    let mut place = Place::new("old", &(tables(EVENTS, None) + COUNTS), &[]);
+    place.store_in(&server, "jobs");
+    place.finish(&[]);
+    let made = json_of(&place, &["savepoint", "create", "job.yaml", "--id", "s", "--json"]);
+    assert_eq!(made["place"], json!(format!("{}/old/savepoints/s", server.storage("jobs").url)));
+    let verified = json_of(&place, &["savepoint", "verify", "job.yaml", "s", "--json"]);
     assert_eq!(verified["whole"], true, "{verified}");
-    go_on(&new, &from);
-    assert_eq!(differences(&together([&old, &new]), &expected()), None);
-
-    go_on(&third, &format!("{}/old", server.storage("jobs").url));
-    assert_eq!(differences(&together([&old, &third]), &expected()), None);
-}
-
-fn on_checkpoints(place: &Place) -> Vec<&str> {
-    let sets = place.set.iter().flat_map(|set| ["--set", set.as_str()]);
-    ["checkpoints", "list", "job.yaml", "--output", "json"].into_iter().chain(sets).collect()
+    json_of(&place, &["savepoint", "delete", "job.yaml", "s", "--json"]);
+    assert_eq!(json_of(&place, &["savepoint", "list", "job.yaml", "--json"])["savepoints"], json!([]));
 }
 
 #[test]
-fn what_can_not_be_started_from_is_said_with_what_there_is() {
-    let place = place("none");
-    for (from, code, words) in [
-        ("savepoint/x", 3, "holds no savepoint x"),
-        ("file:///nowhere/at/all", 3, "holds neither a savepoint nor a job"),
-        ("nowhere", 2, "is neither savepoint/<id> nor a storage URL"),
-        ("savepoint/X!", 2, "is not the id of a savepoint"),
+fn what_can_not_be_done_is_said() {
+    let place = Place::new("none", &(tables(1, None) + COUNTS), &[]);
+    for (arguments, code, words) in [
+        (&["savepoint", "create", "job.yaml"][..], STATE, "holds no journal"),
+        (&["savepoint", "create", "job.yaml", "--id", "Bad"], USAGE, "is not the id of a savepoint"),
+        (&["savepoint", "create", "job.yaml", "--to", "gs://x"], USAGE, "scheme"),
+        (&["savepoint", "create"], USAGE, "<FILE|URL>"),
+        (&["savepoint", "inspect", "job.yaml", "x"], STATE, "holds no savepoint"),
+        (&["savepoint", "inspect", "job.yaml"], USAGE, "there is none"),
     ] {
-        let mut run = Served::start(&place, &["--restore-from", from]);
-        assert_eq!(run.wait(), code, "{from}: {}", run.log());
-        assert!(run.log().contains(words), "{from}: {}", run.log());
-        assert!(!place.state().join("journal").exists(), "{from}");
+        let (found, out, err) = place_less(&place, arguments);
+        assert!(found == code && err.contains(words), "{arguments:?}: {found} {out}{err}");
     }
 }

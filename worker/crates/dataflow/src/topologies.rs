@@ -240,6 +240,7 @@ fn config() -> JobConfig {
         },
         restart: RestartStrategy::None,
         on_unreadable: OnUnreadable::Stop,
+        restore_from: None,
         liveness: weir_protocol::LivenessConfig::default(),
     }
 }
