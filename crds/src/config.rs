@@ -97,6 +97,7 @@ pub fn to_config(job: &StreamJob, given: &Given) -> Result<JobConfig, Vec<Proble
         checkpoint,
         restart,
         on_unreadable,
+        restore_from: spec.restore_from.as_ref().and_then(crate::RestoreFrom::origin),
         liveness,
     });
     c.finish(config)

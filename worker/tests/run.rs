@@ -109,6 +109,7 @@ fn config(storage: &Path, parallelism: u32) -> JobConfig {
         },
         restart: RestartStrategy::None,
         on_unreadable: OnUnreadable::Stop,
+        restore_from: None,
         liveness: LivenessConfig::default(),
     }
 }

@@ -45,6 +45,14 @@ pub struct RestoreFrom {
     pub location: Option<String>,
 }
 
+impl RestoreFrom {
+    /// As a job's configuration says it: `savepoint/<id>`, or the URL.
+    pub fn origin(&self) -> Option<String> {
+        let own = self.savepoint.as_ref().map(|id| format!("savepoint/{id}"));
+        own.or_else(|| self.location.clone())
+    }
+}
+
 /// What happens to the state when the job is deleted.
 #[derive(KubeSchema, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -52,10 +52,20 @@ pub(super) enum AskError {
 }
 
 impl JobAddress {
+    /// The job that serves there.
+    pub(super) fn new(http: impl Into<String>) -> Self {
+        Self { http: http.into() }
+    }
+
+    /// What is there to read.
+    pub(super) fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, AskError> {
+        let answer = self.send("GET", path, "")?;
+        serde_json::from_str(&answer.body).map_err(|_| AskError::NotAJob(self.http.clone()))
+    }
+
     /// How the job is.
     pub(super) fn status(&self) -> Result<JobStatus, AskError> {
-        let answer = self.send("GET", "/v1/job", "")?;
-        serde_json::from_str(&answer.body).map_err(|_| AskError::NotAJob(self.http.clone()))
+        self.get("/v1/job")
     }
 
     /// Asks for something.

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use weir::process::{ClusterOptions, run_cluster};
 use weir::run::{ProgressMode, RunOptions};
 use weir_checkpoint::Start;
+use weir_checkpoint::savepoint::SavepointId;
 use weir_protocol::JobConfig;
 
 use super::{Exit, ended, input, logging, print_error};
@@ -23,9 +24,13 @@ use crate::manifest::Checked;
 pub(crate) struct RunArgs {
     #[command(flatten)]
     manifest: input::ManifestArgs,
-    /// Starts from nothing although the storage holds state of this job. That state is given up
+    /// Starts as if for the first time although the storage holds state of this job. That state is given up
     #[arg(long)]
     fresh: bool,
+    /// What the job starts from the first time, over what the manifest says: savepoint/ID in its storage, or the
+    /// URL of a savepoint or of another job's folder
+    #[arg(long, value_name = "ID|URL", value_parser = restore_from)]
+    restore_from: Option<String>,
     /// Where metrics and status are served by HTTP; port 0 takes a free one and says which; "off"
     /// serves nothing
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0", value_parser = listen)]
@@ -70,12 +75,23 @@ pub(super) fn listen(text: &str) -> Result<Listen, String> {
         .map_err(|_| "write an address and a port, such as 127.0.0.1:8081 or [::1]:0, or \"off\"".to_owned())
 }
 
+fn restore_from(text: &str) -> Result<String, String> {
+    if let Some(id) = text.strip_prefix("savepoint/") {
+        return SavepointId::new(id).map(|_| text.to_owned()).map_err(|why| why.to_string());
+    }
+    let neither = |why| format!("{text:?} is neither savepoint/<id> nor a storage URL: {why}");
+    weir_crds::check_storage_url(text).map(|()| text.to_owned()).map_err(neither)
+}
+
 pub(super) fn main(args: &RunArgs) -> Exit {
     run(args).unwrap_or_else(|exit| exit)
 }
 
 fn run(args: &RunArgs) -> Result<Exit, Exit> {
-    let Checked { config, planned, .. } = runnable(&args.manifest)?;
+    let Checked { mut config, planned, .. } = runnable(&args.manifest)?;
+    if args.restore_from.is_some() {
+        config.restore_from.clone_from(&args.restore_from);
+    }
     let options = RunOptions {
         start: if args.fresh { Start::Afresh } else { Start::Continue },
         listen: args.listen.0,
@@ -97,11 +113,6 @@ fn run(args: &RunArgs) -> Result<Exit, Exit> {
 /// What was shown.
 pub(super) fn runnable(manifest: &input::ManifestArgs) -> Result<Checked, Exit> {
     let checked = manifest.checked()?;
-    if checked.job.spec.restore_from.is_some() {
-        // Starting without it would silently be another job than the one that was asked for.
-        print_error("error: spec.restoreFrom: weir run can't take over a savepoint: remove the field\n");
-        return Err(Exit::Invalid);
-    }
     if checked.job.spec.suspended == Some(true) {
         print_error("error: spec.suspended: the job is suspended: run it with --set suspended=false\n");
         return Err(Exit::Invalid);

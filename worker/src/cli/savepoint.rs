@@ -22,10 +22,10 @@ use super::{Exit, Output, print_error};
 /// Makes and looks after savepoints: copies of checkpoints that belong to you
 ///
 /// A savepoint is self-contained: it stays whole whatever becomes of its job, and nothing but "weir savepoint
-/// delete" removes it.
+/// delete" removes it. A new job starts from one with spec.restoreFrom or "weir run --restore-from".
 #[derive(Debug, Subcommand)]
 #[command(
-    after_help = "Examples:\n  weir savepoint create job.yaml --id before-upgrade\n  weir savepoint list job.yaml\n  weir savepoint verify job.yaml before-upgrade"
+    after_help = "Examples:\n  weir savepoint create --http 127.0.0.1:8081          # of a running job\n  weir savepoint create --http 127.0.0.1:8081 --stop   # and the job stops\n  weir savepoint create job.yaml --id before-upgrade   # no job runs: of the last checkpoint\n  weir savepoint list job.yaml\n  weir savepoint verify job.yaml before-upgrade"
 )]
 pub(crate) enum SavepointCommand {
     Create(create::CreateArgs),

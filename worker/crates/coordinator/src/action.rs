@@ -1,6 +1,7 @@
 //! What a coordinator wants done. The driver does it and reports back as an event.
 
 use weir_checkpoint::Manifest;
+use weir_checkpoint::savepoint::Copied;
 use weir_protocol::{CheckpointId, ManifestRef, ObjectRef, Stamp, WorkerId};
 use weir_runtime::Timestamp;
 
@@ -66,6 +67,20 @@ pub enum Action {
         ticket: Ticket,
         /// What becomes of it.
         answer: Result<Accepted, Refused>,
+    },
+    /// Copy a checkpoint that a pin holds on to: [`Event::SavepointCopied`](crate::Event::SavepointCopied).
+    CopySavepoint {
+        /// Which, and as what.
+        copied: Copied,
+        /// The URL of the folder in which the copy gets its own; beside the checkpoints if absent.
+        to: Option<String>,
+    },
+    /// Copy the state that a new job starts from into its folder: [`Event::Imported`](crate::Event::Imported).
+    Import {
+        /// A savepoint or another job, as the claim recorded it.
+        from: String,
+        /// The number that it gets as a checkpoint of this job.
+        id: CheckpointId,
     },
     /// The end. Nothing follows.
     Exit(Exit),

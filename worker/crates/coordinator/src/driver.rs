@@ -8,13 +8,15 @@ mod garbage;
 mod journal;
 mod plans;
 mod requests;
+mod savepoints;
 mod stored;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use weir_checkpoint::Store;
+use weir_checkpoint::savepoint::ImportAs;
 use weir_protocol::{FromWorker, ToWorker};
 use weir_runtime::{Clock, Random, Timestamp, crash_point};
 
@@ -53,6 +55,8 @@ pub struct Coordinator {
     timer: Option<Timestamp>,
     asked: requests::Asked,
     publishing: Publishing,
+    /// Savepoints are copied one after the other.
+    copies: Arc<Semaphore>,
 }
 
 /// When the status is told again: building it takes longer the larger the job is.
@@ -77,7 +81,8 @@ impl Coordinator {
         let state = State::new(options);
         let (status, seen) = watch::channel(Arc::new(JobStatus::of(&state, shell.clock.now())));
         let publishing = Publishing { due: false, earliest: shell.clock.now() };
-        (Self { state, shell, status, timer: None, asked: requests::Asked::new(), publishing }, seen)
+        let (asked, copies) = (requests::Asked::new(), Arc::new(Semaphore::new(savepoints::COPIES)));
+        (Self { state, shell, status, timer: None, asked, publishing, copies }, seen)
     }
 
     /// The way to ask something of the coordinator while it runs.
@@ -161,9 +166,20 @@ impl Coordinator {
                 plans::plan(Arc::clone(&self.shell.plan), parallelism, answers.clone());
             }
             Action::Answer { ticket, answer } => self.asked.answer(ticket, answer),
+            Action::CopySavepoint { copied, to } => self.copier(answers).copy(copied, to),
+            Action::Import { from, id } => {
+                let (job, attempt) = (self.state.options.config.uid.clone(), self.state.attempt);
+                let as_new = ImportAs { job, attempt, id, at_us: self.shell.clock.now().0 };
+                self.copier(answers).import(from, as_new);
+            }
             Action::Exit(exit) => return Some(exit),
         }
         None
+    }
+
+    fn copier(&self, answers: &Answers) -> savepoints::Copier {
+        let turn = Arc::clone(&self.copies);
+        savepoints::Copier::new(&self.shell, &self.state.options, turn, answers.clone())
     }
 
     fn publish(&mut self) {

@@ -1,10 +1,13 @@
 //! What happens to a coordinator.
 
+use weir_checkpoint::savepoint::{Imported, Savepoint, SavepointId};
 use weir_checkpoint::{Body, Claimed, Durable, Parallelism};
 use weir_protocol::{
     CheckpointId, Failure, FromWorker, JobGraph, ManifestRef, Registration, Stamp, SubtaskId, WorkerId,
 };
 use weir_runtime::Timestamp;
+
+use crate::savepoints::SavepointRequest;
 
 /// When an event is handled, and what is random about it. Decisions take both from here only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -91,6 +94,20 @@ pub enum Event {
         /// The graph.
         result: Result<Box<JobGraph>, Failure>,
     },
+    /// A savepoint is whole, or will not be.
+    SavepointCopied {
+        /// Which.
+        id: SavepointId,
+        /// What it is, or why it is none.
+        result: Result<Savepoint, Failure>,
+    },
+    /// The state that a new job starts from is in its folder, or could not be brought there.
+    Imported {
+        /// The number that it is to get.
+        id: CheckpointId,
+        /// What was copied.
+        result: Result<Imported, Failure>,
+    },
     /// Garbage collection came to its end, or as far as it could.
     GarbageCollected {
         /// Records that would let more be deleted.
@@ -162,7 +179,7 @@ pub struct Loaded {
 pub type Ticket = u64;
 
 /// What can be asked of a running coordinator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Request {
     /// The job is to stop.
     Stop(StopRequest),
@@ -171,10 +188,12 @@ pub enum Request {
         /// Subtasks per vertex; `1 ..= maxParallelism`.
         parallelism: u32,
     },
+    /// A savepoint is to be made.
+    Savepoint(SavepointRequest),
 }
 
 /// A request is being carried out; the status tells how far.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Accepted {
     /// The job stops.
     Stopping,
@@ -184,6 +203,13 @@ pub enum Accepted {
         from: u32,
         /// What it will run at.
         to: u32,
+    },
+    /// The savepoint is being made.
+    Savepoint {
+        /// Its name.
+        id: SavepointId,
+        /// The URL that its folder will have.
+        place: String,
     },
 }
 

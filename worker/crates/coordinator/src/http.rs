@@ -1,8 +1,10 @@
 //! What a coordinator tells and takes over HTTP: `GET /v1/job`, `GET /metrics`, `GET /healthz`,
-//! `POST /v1/job/stop`, `POST /v1/job/rescale`.
+//! `POST /v1/job/stop`, `POST /v1/job/rescale`, `/v1/job/savepoints` (see [`savepoints`]).
 //!
 //! What changes a job must be sent as JSON: a web page that a person happens to open can't do that without
 //! being asked for permission first.
+
+mod savepoints;
 
 use std::sync::Arc;
 
@@ -63,6 +65,8 @@ pub fn router(api: Api) -> Router {
         .route("/v1/job", get(job))
         .route("/v1/job/stop", post(stop))
         .route("/v1/job/rescale", post(rescale))
+        .route("/v1/job/savepoints", get(savepoints::all).post(savepoints::create))
+        .route("/v1/job/savepoints/{id}", get(savepoints::one))
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
         .fallback(not_found)
@@ -123,6 +127,9 @@ fn answer(answer: Result<Accepted, AskError>) -> Response {
         Ok(Accepted::Rescaling { from, to }) => {
             (StatusCode::ACCEPTED, Json(Rescaling { from, to })).into_response()
         }
+        Ok(Accepted::Savepoint { id, place }) => {
+            (StatusCode::ACCEPTED, Json(serde_json::json!({ "id": id, "place": place }))).into_response()
+        }
         Err(AskError::Refused(Refused::Invalid(why))) => error(StatusCode::UNPROCESSABLE_ENTITY, why),
         Err(AskError::Refused(Refused::NotNow(why))) => error(StatusCode::CONFLICT, why),
         Err(AskError::Gone) => error(StatusCode::SERVICE_UNAVAILABLE, AskError::Gone.to_string()),
@@ -141,7 +148,7 @@ fn malformed(why: &JsonRejection) -> Response {
 
 async fn not_found(uri: Uri) -> Response {
     let message = format!(
-        "nothing is at {}; there are GET /v1/job, GET /metrics, GET /healthz, POST /v1/job/stop and POST /v1/job/rescale",
+        "nothing is at {}; there are GET /v1/job, GET /metrics, GET /healthz, GET and POST /v1/job/savepoints, POST /v1/job/stop and POST /v1/job/rescale",
         uri.path()
     );
     error(StatusCode::NOT_FOUND, message)

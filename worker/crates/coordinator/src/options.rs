@@ -43,11 +43,11 @@ impl Options {
     pub fn new(config: JobConfig, graph: JobGraph, spec: impl Into<String>) -> Self {
         Self {
             cancel_timeout: config.liveness.cancel_timeout,
+            restore_from: config.restore_from.clone(),
             config,
             graph,
             spec: spec.into(),
             start: Start::Continue,
-            restore_from: None,
             claim_patience: None,
             history: 20,
             gather: Duration::from_secs(1),

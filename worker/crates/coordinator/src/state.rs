@@ -18,6 +18,7 @@ use crate::options::Options;
 use crate::permit::CommitPermit;
 use crate::placement::{Homes, Place, spread};
 use crate::restart::RestartState;
+use crate::savepoints::Savepoints;
 use crate::status::{CheckpointStatus, FailureStatus, RecoveryStatus, RestartStatus};
 
 /// The state of a coordinator, from its start to its exit.
@@ -57,6 +58,9 @@ pub struct State {
     pub(crate) journal: Journal,
     pub(crate) retained: Vec<Retained>,
     pub(crate) garbage: Garbage,
+    pub(crate) savepoints: Savepoints,
+    /// What the job is to start from, while that is not its own yet.
+    pub(crate) importing: Option<String>,
     pub(crate) stopping: bool,
     /// The job is over as soon as this is in the journal.
     pub(crate) ending: Option<Ending>,
@@ -323,6 +327,8 @@ impl State {
             journal: Journal::default(),
             retained: Vec::new(),
             garbage: Garbage::default(),
+            savepoints: Savepoints::default(),
+            importing: None,
             stopping: false,
             ending: None,
             restarts: RestartState::default(),

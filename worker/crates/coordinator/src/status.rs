@@ -9,6 +9,8 @@ use weir_protocol::{
     SubtaskId, SubtaskProgress, VertexId, WorkerId,
 };
 
+pub use crate::savepoints::{SavepointState, SavepointStatus};
+
 /// The whole status of a job: what `GET /v1/job` returns. Times are microseconds since the Unix epoch.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -51,6 +53,8 @@ pub struct JobStatus {
     pub watermark_ms: Option<i64>,
     /// Checkpoints.
     pub checkpoints: CheckpointsStatus,
+    /// Savepoints: those under way in the order in which they were asked for, then those that ended, newest first.
+    pub savepoints: Vec<SavepointStatus>,
     /// The newest restarts, newest first; how many there were in all is in the counters.
     pub restarts: Vec<RestartStatus>,
     /// How the newest executions came up, newest first; the first may not be over.

@@ -27,6 +27,8 @@ pub fn step(state: &mut State, event: Event, at: Moment) -> Vec<Action> {
         Event::Stop(request) => step.stop(request),
         Event::Asked { ticket, request } => step.asked(ticket, request),
         Event::Planned { parallelism, result } => step.planned(parallelism, result),
+        Event::SavepointCopied { id, result } => step.savepoint_copied(&id, result),
+        Event::Imported { id, result } => step.imported(id, result),
         Event::GarbageCollected { proposed, failure } => step.garbage_collected(proposed, failure),
         Event::StoreTrouble(trouble) => step.state.journal.trouble = trouble,
     }

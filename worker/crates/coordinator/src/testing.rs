@@ -70,6 +70,7 @@ pub fn options(parallelism: u32) -> Options {
         },
         restart: RestartStrategy::FixedDelay { attempts: 10, delay: second },
         on_unreadable: OnUnreadable::Stop,
+        restore_from: None,
         liveness: weir_protocol::LivenessConfig::default(),
     };
     Options {

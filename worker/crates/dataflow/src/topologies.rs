@@ -56,6 +56,7 @@ pub(crate) fn config() -> JobConfig {
         },
         restart: RestartStrategy::None,
         on_unreadable: OnUnreadable::Stop,
+        restore_from: None,
         liveness: weir_protocol::LivenessConfig::default(),
     }
 }

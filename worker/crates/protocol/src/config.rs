@@ -32,6 +32,10 @@ pub struct JobConfig {
     pub restart: RestartStrategy,
     /// What happens when the newest checkpoint can't be read.
     pub on_unreadable: OnUnreadable,
+    /// What the job's first attempt starts from, if not from nothing: `savepoint/<id>` in the job's folder, or a
+    /// URL. It counts once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restore_from: Option<String>,
     /// How processes of the job notice that another is gone, and for how long they do without it.
     #[serde(default)]
     pub liveness: LivenessConfig,

@@ -89,6 +89,8 @@ fn renewed(mut manifest: Manifest, objects: Vec<ObjectRef>, wanted: &ImportAs) -
         id: wanted.id,
         reason: CheckpointKind::Import,
         triggered_us: wanted.at_us,
+        // At which the other job ran is no matter here.
+        parallelism: None,
         objects,
         ..manifest
     }

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use weir_checkpoint::journal::ClaimRefused;
 use weir_checkpoint::{
-    AppendError, ClaimError, ClaimWanted, Journal, Slot, Store, StoreError, StoreErrorKind,
+    AppendError, ClaimError, ClaimWanted, Journal, JournalView, Slot, Start, Store, StoreError,
+    StoreErrorKind,
 };
 use weir_protocol::{Failure, FailureKind};
 use weir_runtime::{Clock, Random, crash_point};
 
 use super::garbage::Garbage;
+use super::savepoints::look;
 use super::stored::tell;
 use super::{Answers, Shell};
 use crate::event::{AppendOutcome, ClaimOutcome, Entry, Event};
@@ -66,6 +68,12 @@ async fn claim(
         restore_from: options.restore_from.clone(),
         patience: options.claim_patience,
     };
+    if let Some(from) = &options.restore_from
+        && let Err(failure) = look_before(&store, options, from).await
+    {
+        tell(answers, Event::Claimed(ClaimOutcome::Failed(failure)));
+        return None;
+    }
     match Journal::claim(store, clock, random, wanted).await {
         Ok((journal, claimed)) => {
             tell(answers, Event::Claimed(ClaimOutcome::Claimed(Box::new(claimed))));
@@ -75,6 +83,20 @@ async fn claim(
             tell(answers, Event::Claimed(refused(error)));
             None
         }
+    }
+}
+
+/// Before the first claim of a job, which will say for good what it starts from.
+async fn look_before(store: &Arc<dyn Store>, options: &Options, from: &str) -> Result<(), Failure> {
+    let fresh = match options.start {
+        Start::Afresh => true,
+        Start::At(_) => false,
+        // A journal that can't be read is for the claim to say.
+        Start::Continue => JournalView::read(store.as_ref()).await.is_ok_and(|journal| !journal.exists),
+    };
+    match fresh {
+        true => look(store, &options.config.checkpoint.storage, from).await,
+        false => Ok(()),
     }
 }
 

@@ -12,7 +12,7 @@ use super::Answers;
 use crate::checkpoint::prepared;
 use crate::event::{Event, Loaded};
 
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Reads the manifest of a restore point; waits for the store as long as it takes.
@@ -98,7 +98,8 @@ pub(super) fn tell(answers: &Answers, event: Event) {
     let _ = answers.send(event);
 }
 
-async fn wait(pause: &mut Duration) {
+/// Waits, each time longer.
+pub(super) async fn wait(pause: &mut Duration) {
     tokio::time::sleep(*pause).await;
     *pause = (*pause * 2).min(LONGEST_PAUSE);
 }

@@ -13,6 +13,7 @@ impl Step<'_> {
         if self.state.stopping && self.state.ending.is_none() {
             self.stop_without_checkpoint();
         }
+        self.advance_savepoints();
         while self.next_phase() {}
         if matches!(self.state.phase, Phase::Ended(_)) {
             return;
@@ -31,9 +32,12 @@ impl Step<'_> {
             }
             Phase::Running { .. } => {
                 self.last_checkpoint();
+                self.checkpoint_for_savepoints();
                 false
             }
-            Phase::Cancelling { missing, .. } if missing.is_empty() && self.state.recording.is_none() => {
+            Phase::Cancelling { missing, then, .. }
+                if missing.is_empty() && self.state.recording.is_none() && !self.state.holds_exit(then) =>
+            {
                 self.cancelled();
                 true
             }
@@ -73,6 +77,7 @@ impl Step<'_> {
 
     /// Records the end of the job.
     pub(crate) fn finish(&mut self, ending: Ending) {
+        self.settle_savepoints();
         let id = self.state.point.as_ref().map(|point| point.id);
         self.state.journal.append(Body::Stopped { id, reason: ending.reason.clone() });
         self.state.ending = Some(ending);
@@ -106,6 +111,9 @@ impl Step<'_> {
 
     /// The delay before the next execution is over.
     pub(crate) fn try_again(&mut self) {
+        if let Some(from) = self.state.importing.clone() {
+            return self.import(from);
+        }
         let unread = self.state.point.as_ref().is_some_and(|p| matches!(p.commits, Commits::Unread { .. }));
         match unread {
             true => self.load(),

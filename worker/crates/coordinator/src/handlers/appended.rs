@@ -1,7 +1,7 @@
 //! A record is durable, or another coordinator has taken over.
 
 use weir_checkpoint::{Body, Durable, StopReason};
-use weir_protocol::CheckpointId;
+use weir_protocol::{CheckpointId, CheckpointKind};
 
 use crate::event::{AppendOutcome, Entry, Exit};
 use crate::state::{AfterCancel, Commits, Ending};
@@ -24,6 +24,7 @@ impl Step<'_> {
     fn recorded(&mut self, durable: &Durable) {
         self.state.journal.trouble = None;
         match durable.record().body.clone() {
+            Body::Checkpoint { reason: CheckpointKind::Import, .. } => self.import_recorded(durable),
             Body::Checkpoint { .. } => self.complete_checkpoint(durable),
             Body::Committed { id } => self.commits_recorded(id),
             Body::Drop { ids } => {
@@ -31,8 +32,12 @@ impl Step<'_> {
                 self.state.garbage.due = true;
             }
             Body::Stopped { id, .. } => self.stopped_recorded(id),
-            Body::Pin { id, .. } => self.set_pinned(id, true),
-            Body::Claim { .. } | Body::Unpin { .. } => {}
+            Body::Pin { name, id } => {
+                self.set_pinned(id, true);
+                self.pinned(&name);
+            }
+            Body::Unpin { name } => self.unpinned(&name),
+            Body::Claim { .. } => {}
         }
     }
 

@@ -13,6 +13,7 @@ impl Step<'_> {
                 self.stop(how);
             }
             Request::Rescale { parallelism } => self.rescale(ticket, parallelism),
+            Request::Savepoint(request) => self.savepoint(ticket, request),
         }
     }
 

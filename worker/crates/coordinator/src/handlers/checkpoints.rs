@@ -2,6 +2,7 @@
 
 use weir_checkpoint::{Body, Durable, StopReason};
 use weir_protocol::{CheckpointId, CheckpointKind, Failure, SubtaskId};
+use weir_runtime::Timestamp;
 
 use crate::action::Action;
 use crate::checkpoint::{InFlight, Recording, Storing, assemble, new_objects, prepared};
@@ -31,6 +32,7 @@ impl Step<'_> {
     pub(crate) fn trigger(&mut self, kind: CheckpointKind) {
         let id = self.state.last_id.next();
         self.state.last_id = id;
+        self.savepoints_triggered(id);
         let now = self.at.now;
         let hold = kind == CheckpointKind::LifeCycle && (self.state.stopping || self.state.wants_to_move());
         let next = self.state.rescale.as_ref().filter(|_| hold).unwrap_or(&self.state.layout).parallelism;
@@ -140,7 +142,8 @@ impl Step<'_> {
         self.state.counters.completed += 1;
         self.state.failed_in_row = 0;
         self.state.memory.last_completed = Some(done.triggered);
-        self.state.retained.push(Retained { id: done.id, at: now, pinned: false });
+        let at = Timestamp(durable.record().at_us);
+        self.state.retained.push(Retained { id: done.id, at, pinned: false });
         let mut report = done.report;
         report.state = CheckpointState::Committing;
         report.completed_after_us = Some(now.0.saturating_sub(done.triggered.0));

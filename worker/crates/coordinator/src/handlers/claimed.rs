@@ -39,7 +39,8 @@ impl Step<'_> {
             *first = self.at.now;
         }
         match claimed.restore {
-            Restore::Genesis { .. } => state.phase = Phase::Waiting,
+            Restore::Genesis { restore_from: None } => state.phase = Phase::Waiting,
+            Restore::Genesis { restore_from: Some(from) } => self.import(from),
             Restore::Captured { id, manifest, commits, .. } => {
                 state.restored = Some(id);
                 let commits = Commits::Unread { outstanding: commits };
@@ -48,6 +49,7 @@ impl Step<'_> {
             }
         }
         self.state.claim = Some(permit);
+        self.resume_savepoints(&claimed.view);
     }
 
     /// Reads the manifest of the restore point, for its commits and to know that it can be read.

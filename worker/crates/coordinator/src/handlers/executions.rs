@@ -220,6 +220,7 @@ impl Step<'_> {
                 self.send(worker, Message::cancel());
             }
         }
+        self.abandon_savepoints();
         self.state.phase = Phase::Ended(exit.clone());
         self.out.push(Action::Exit(exit));
     }

@@ -43,7 +43,7 @@ impl Step<'_> {
         self.out.push(Action::Plan { parallelism });
     }
 
-    fn fitting(&self, id: CheckpointId, loaded: Loaded) -> Result<Loaded, Failure> {
+    pub(crate) fn fitting(&self, id: CheckpointId, loaded: Loaded) -> Result<Loaded, Failure> {
         let now = self.state.options.config.max_parallelism;
         if loaded.max_parallelism == now {
             return Ok(loaded);
@@ -56,7 +56,7 @@ impl Step<'_> {
     }
 
     /// Tried again as the restart strategy says, if the store is to blame.
-    fn unreadable(&mut self, failure: Failure) {
+    pub(crate) fn unreadable(&mut self, failure: Failure) {
         match self.after_failure(&failure, None, RecoveryCause::Failure) {
             Some(until) => self.state.phase = Phase::BackingOff { until },
             None => {

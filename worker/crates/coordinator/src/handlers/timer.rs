@@ -69,7 +69,9 @@ impl State {
             Phase::Running { .. } => match &self.in_flight {
                 Some(flight) => Some(flight.deadline),
                 None if self.recording.is_some() || self.committing.is_some() => None,
-                None if self.wants_last_checkpoint().is_some() => Some(self.schedule.earliest),
+                None if self.wants_last_checkpoint().is_some() || self.savepoint_waits() => {
+                    Some(self.schedule.earliest)
+                }
                 None => Some(self.schedule.periodic.max(self.schedule.earliest)),
             },
             _ => None,

@@ -6,8 +6,8 @@ use weir_runtime::Timestamp;
 use crate::event::Exit;
 use crate::state::{AfterCancel, Phase, Progress, State};
 use crate::status::{
-    CheckpointState, CheckpointStatus, CheckpointsStatus, JobState, JobStatus, SubtaskStatus, VertexStatus,
-    WorkerStatus,
+    CheckpointState, CheckpointStatus, CheckpointsStatus, JobState, JobStatus, SavepointStatus,
+    SubtaskStatus, VertexStatus, WorkerStatus,
 };
 
 impl JobStatus {
@@ -46,6 +46,7 @@ impl JobStatus {
             sink_rows_per_second: ends(true).flat_map(|v| &v.subtasks).map(|s| s.rows_out_per_second).sum(),
             watermark_ms: lowest(ends(true).map(|v| v.watermark_ms)),
             checkpoints: checkpoints(state),
+            savepoints: savepoints(state),
             restarts: state.memory.restarts.iter().cloned().collect(),
             recoveries: state.memory.recoveries.iter().cloned().collect(),
             troubles: troubles(state),
@@ -104,7 +105,10 @@ fn job_state(state: &State) -> JobState {
 fn detail(state: &State) -> Option<String> {
     match &state.phase {
         Phase::Claiming => Some("claiming the journal".to_owned()),
-        Phase::Loading => state.point.as_ref().map(|p| format!("reading checkpoint {}", p.id)),
+        Phase::Loading => match (&state.importing, &state.point) {
+            (Some(from), _) => Some(format!("taking over the state of {from}")),
+            (None, point) => point.as_ref().map(|p| format!("reading checkpoint {}", p.id)),
+        },
         Phase::Planning => Some("planning the job at the parallelism that it goes on with".to_owned()),
         Phase::Waiting => Some(waiting(state)),
         Phase::Adopting { missing, .. } => Some(format!("{} workers are being taken over", missing.len())),
@@ -113,6 +117,9 @@ fn detail(state: &State) -> Option<String> {
         }
         Phase::Recommitting => {
             state.point.as_ref().map(|p| format!("repeating the commits of checkpoint {}", p.id))
+        }
+        Phase::Cancelling { missing, then, .. } if missing.is_empty() && state.holds_exit(then) => {
+            Some("copying the savepoint".to_owned())
         }
         Phase::Cancelling { missing, .. } => {
             Some(format!("{} workers are stopping their subtasks", missing.len()))
@@ -255,6 +262,11 @@ fn checkpoints(state: &State) -> CheckpointsStatus {
         newest: state.memory.checkpoints.iter().cloned().collect(),
         retained: state.retained.iter().map(|kept| kept.id).collect(),
     }
+}
+
+fn savepoints(state: &State) -> Vec<SavepointStatus> {
+    let work = state.savepoints.work.iter().map(|work| state.savepoint_status(work));
+    work.chain(state.savepoints.ended.iter().cloned()).collect()
 }
 
 fn troubles(state: &State) -> Vec<weir_protocol::Failure> {

@@ -42,6 +42,8 @@ impl World {
                 self.tell(p, Event::Planned { parallelism, result });
             }
             Action::Answer { .. } => {}
+            // Nobody asks for them here.
+            Action::CopySavepoint { .. } | Action::Import { .. } => {}
             Action::LoadManifest { id, manifest } => {
                 let result = match self.store.manifests.get(&manifest.key) {
                     Some(found) => Ok(Box::new(Loaded {
