@@ -15,6 +15,7 @@ mod input;
 mod logging;
 mod rescale;
 mod run;
+mod savepoint;
 mod stop;
 mod storage;
 mod table;
@@ -51,6 +52,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     #[command(subcommand)]
     Checkpoints(checkpoints::CheckpointsCommand),
+    #[command(subcommand)]
+    Savepoint(savepoint::SavepointCommand),
     #[command(subcommand)]
     Storage(storage::StorageCommand),
     Coordinator(coordinator::CoordinatorArgs),
@@ -89,6 +92,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Validate(args) => validate::main(args),
         Command::Explain(args) => explain::main(args),
         Command::Checkpoints(command) => checkpoints::main(command),
+        Command::Savepoint(command) => savepoint::main(command),
         Command::Storage(command) => storage::main(command),
         Command::Coordinator(args) => coordinator::main(args),
         Command::Worker(args) => worker::main(args),
