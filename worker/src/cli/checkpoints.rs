@@ -109,14 +109,14 @@ pub(super) fn main(command: &CheckpointsCommand) -> Exit {
 }
 
 /// A job's storage and its journal as it was read.
-struct Opened {
-    uid: JobUid,
-    store: Arc<dyn Store>,
-    view: View,
+pub(super) struct Opened {
+    pub(super) uid: JobUid,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) view: View,
 }
 
 impl Opened {
-    async fn open(place: &Place) -> Result<Self, Exit> {
+    pub(super) async fn open(place: &Place) -> Result<Self, Exit> {
         let uid = match &place.uid {
             Some(uid) => uid.clone(),
             None => only_job(place).await?,
@@ -131,7 +131,7 @@ impl Opened {
     }
 
     /// The checkpoint of a number, or the newest.
-    fn one(&self, id: Option<u64>) -> Result<Completed, Exit> {
+    pub(super) fn one(&self, id: Option<u64>) -> Result<Completed, Exit> {
         let found = match id {
             Some(id) => self.view.checkpoints().into_iter().find(|c| c.id == CheckpointId(id)),
             None => self.view.newest(),
@@ -148,7 +148,7 @@ impl Opened {
 }
 
 /// The only job of a storage.
-async fn only_job(place: &Place) -> Result<JobUid, Exit> {
+pub(super) async fn only_job(place: &Place) -> Result<JobUid, Exit> {
     let root = open_root(&place.storage).await.map_err(|error| failed(&error))?;
     let folders = root.list_folder("").await.map_err(|error| failed(&error))?.folders;
     let jobs: Vec<JobUid> = folders.into_iter().filter_map(|name| JobUid::new(name).ok()).collect();
@@ -170,7 +170,7 @@ async fn only_job(place: &Place) -> Result<JobUid, Exit> {
     }
 }
 
-fn unreadable(error: &ReadError) -> Exit {
+pub(super) fn unreadable(error: &ReadError) -> Exit {
     match error {
         ReadError::Store(error) => failed(error),
         ReadError::Broken(_) | ReadError::Gap(_) | ReadError::Boundary(_) => {
@@ -181,7 +181,7 @@ fn unreadable(error: &ReadError) -> Exit {
 }
 
 /// A time as people and programs read it: RFC 3339, UTC, whole seconds.
-fn time(at_us: u64) -> String {
+pub(super) fn time(at_us: u64) -> String {
     let at = i64::try_from(at_us / 1_000_000).ok().and_then(|s| jiff::Timestamp::from_second(s).ok());
     at.map_or_else(|| at_us.to_string(), |at| at.to_string())
 }

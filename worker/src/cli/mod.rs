@@ -13,6 +13,7 @@ mod explain;
 mod input;
 mod logging;
 mod run;
+mod savepoint;
 mod storage;
 mod table;
 mod transport;
@@ -46,6 +47,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     #[command(subcommand)]
     Checkpoints(checkpoints::CheckpointsCommand),
+    #[command(subcommand)]
+    Savepoint(savepoint::SavepointCommand),
     #[command(subcommand)]
     Storage(storage::StorageCommand),
     Coordinator(coordinator::CoordinatorArgs),
@@ -82,6 +85,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Validate(args) => validate::main(args),
         Command::Explain(args) => explain::main(args),
         Command::Checkpoints(command) => checkpoints::main(command),
+        Command::Savepoint(command) => savepoint::main(command),
         Command::Storage(command) => storage::main(command),
         Command::Coordinator(args) => coordinator::main(args),
         Command::Worker(args) => worker::main(args),

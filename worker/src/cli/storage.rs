@@ -38,6 +38,13 @@ pub(crate) struct PlaceArgs {
     /// A manifest, or the URL of a storage: s3://bucket/prefix or file:///folder
     #[arg(value_name = "FILE|URL")]
     place: String,
+    #[command(flatten)]
+    how: PlaceOptions,
+}
+
+/// How a storage is reached, and what is meant in it.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct PlaceOptions {
     /// The job in the storage by its uid; with a URL that holds several jobs
     #[arg(long, value_name = "UID")]
     pub(super) uid: Option<String>,
@@ -70,6 +77,16 @@ impl PlaceArgs {
     /// # Errors
     /// What was shown.
     pub(super) fn resolve(&self) -> Result<Place, Exit> {
+        self.how.resolve(&self.place)
+    }
+}
+
+impl PlaceOptions {
+    /// Where to look for what `place` says: a manifest, or a URL.
+    ///
+    /// # Errors
+    /// What was shown.
+    pub(super) fn resolve(&self, place: &str) -> Result<Place, Exit> {
         let uid = match self.uid.as_deref().map(JobUid::new).transpose() {
             Ok(uid) => uid,
             Err(error) => {
@@ -77,7 +94,7 @@ impl PlaceArgs {
                 return Err(Exit::Usage);
             }
         };
-        let mut place = if self.place.contains("://") { self.of_url()? } else { self.of_manifest()? };
+        let mut place = if place.contains("://") { self.of_url(place)? } else { self.of_manifest(place)? };
         place.uid = uid.or(place.uid);
         if place.storage.url.starts_with("memory://") {
             print_error(
@@ -88,8 +105,8 @@ impl PlaceArgs {
         Ok(place)
     }
 
-    fn of_url(&self) -> Result<Place, Exit> {
-        if let Err(message) = weir_crds::check_storage_url(&self.place) {
+    fn of_url(&self, place: &str) -> Result<Place, Exit> {
+        if let Err(message) = weir_crds::check_storage_url(place) {
             print_error(&format!("error: {message}\n"));
             return Err(Exit::Usage);
         }
@@ -98,7 +115,7 @@ impl PlaceArgs {
             return Err(Exit::Usage);
         }
         let storage = StorageConfig {
-            url: self.place.trim_end_matches('/').to_owned(),
+            url: place.trim_end_matches('/').to_owned(),
             endpoint: self.endpoint.clone(),
             region: self.region.clone(),
             path_style: self.endpoint.is_some(),
@@ -106,12 +123,9 @@ impl PlaceArgs {
         Ok(Place { storage, uid: None, retention: None })
     }
 
-    fn of_manifest(&self) -> Result<Place, Exit> {
-        let args = input::ManifestArgs {
-            file: PathBuf::from(&self.place),
-            set: self.set.clone(),
-            job: self.job.clone(),
-        };
+    fn of_manifest(&self, place: &str) -> Result<Place, Exit> {
+        let args =
+            input::ManifestArgs { file: PathBuf::from(place), set: self.set.clone(), job: self.job.clone() };
         let (manifest, outcome) = args.check(false)?;
         let Some(config) = outcome.config else {
             input::show(&manifest, &outcome.findings);

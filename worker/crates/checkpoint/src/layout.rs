@@ -6,7 +6,9 @@
 //! data/a000003/c000042/<worker>-<random>  state of one worker in one checkpoint, or a part
 //!                                         of it: objects are of some tens of MiB at most
 //! manifest/a000003/c000042-<random>       what one checkpoint consists of
-//! savepoints/<id>/…                       owned by the user, never collected
+//! savepoints/<id>/…                       owned by the user, never collected; below it:
+//!   savepoint                               written last: without it there is no savepoint
+//!   data/…, manifest/…                      as above, copied
 //! ```
 
 use weir_protocol::{Attempt, CheckpointId};
@@ -23,6 +25,14 @@ pub const DATA: &str = "data/";
 pub const MANIFESTS: &str = "manifest/";
 /// The folder of savepoints.
 pub const SAVEPOINTS: &str = "savepoints/";
+
+/// In a savepoint's folder: what says that there is one, and what it consists of.
+pub const SAVEPOINT: &str = "savepoint";
+
+/// The folder of one savepoint in its job's folder; without slash at the end.
+pub fn savepoint(id: &str) -> String {
+    format!("{SAVEPOINTS}{id}")
+}
 
 /// The key of a record.
 pub fn record(slot: Slot) -> String {

@@ -11,6 +11,7 @@ pub mod layout;
 pub mod manifest;
 pub mod probe;
 mod record;
+pub mod savepoint;
 pub mod segment;
 pub mod store;
 

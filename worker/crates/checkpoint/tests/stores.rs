@@ -48,6 +48,24 @@ async fn versitygw_conforms() {
     conforms(Arc::new(server.store("some/prefix").await)).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_large_for_one_request_is_copied_in_parts() {
+    let server = S3Server::start();
+    let store = server.store("some/prefix").await;
+    let (s3, prefix) = store.as_s3().unwrap();
+    let mib = 1 << 20;
+    for size in [11 * mib, 10 * mib, 10 * mib + 1] {
+        let content: Vec<u8> =
+            (0..size as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        store.put("from", content.clone().into()).await.unwrap();
+        let (from, to) = (format!("{prefix}from"), format!("{prefix}to-{size}"));
+        assert_eq!(s3.copy_by(&from, &to, 5 * mib as u64).await, Ok(true), "{size}");
+        assert!(store.get(&format!("to-{size}")).await.unwrap().unwrap() == content, "{size}: changed");
+    }
+    assert_eq!(s3.copy_by("none", "x", 5).await, Ok(false));
+    assert_eq!(store.uploads("").await, Ok(vec![]), "no upload is left over");
+}
+
 /// `cargo test -p weir-checkpoint --test stores minio -- --ignored`
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "builds MinIO, which takes five minutes once"]

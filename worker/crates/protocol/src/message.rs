@@ -125,6 +125,8 @@ pub enum CheckpointKind {
     LifeCycle,
     /// All sources came to their end.
     Final,
+    /// Not taken: state that a new job took over from a savepoint or from a checkpoint of another job.
+    Import,
 }
 
 /// Coordinator to worker.

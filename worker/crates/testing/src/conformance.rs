@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::join_all;
-use weir_checkpoint::store::{Payload, Put, Store, StoreErrorKind};
+use futures::stream;
+use weir_checkpoint::store::{Below, Payload, Put, Store, StoreError, StoreErrorKind};
 
 const RACERS: usize = 50;
 const ROUNDS: usize = 5;
@@ -17,6 +18,9 @@ pub async fn run(store: Arc<dyn Store>) {
     reads_give_what_was_written(store.as_ref()).await;
     ranges_are_exact_or_an_error(store.as_ref()).await;
     large_payloads_come_back_whole(store.as_ref()).await;
+    pieces_make_one_object_or_none(store.as_ref()).await;
+    copies_are_objects_of_their_own(store.as_ref()).await;
+    a_folder_is_a_store_of_its_own(&store).await;
     listings_show_everything_once(store.as_ref()).await;
     deleting_forgets(store.as_ref()).await;
     bad_keys_are_refused_everywhere(store.as_ref()).await;
@@ -74,6 +78,68 @@ async fn large_payloads_come_back_whole(store: &dyn Store) {
     assert_eq!(store.uploads("large/").await, Ok(vec![]), "no upload is left over");
     let range = store.get_range("large/x", 20_000_000, 1000).await.unwrap().unwrap();
     assert_eq!(range, all[20_000_000..20_001_000]);
+}
+
+async fn pieces_make_one_object_or_none(store: &dyn Store) {
+    let sizes = [0, 1, 3_000_001, 16 << 20, (16 << 20) + 5, (16 << 20) * 2];
+    for size in sizes {
+        let all: Bytes = (0..size as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let mut rest = all.clone();
+        let mut pieces = vec![Ok(Bytes::new())];
+        while !rest.is_empty() {
+            pieces.push(Ok(rest.split_to(rest.len().min(5_000_003))));
+        }
+        let key = format!("pieces/{size}");
+        store.put_pieces(&key, Box::pin(stream::iter(pieces))).await.unwrap();
+        assert!(store.get(&key).await.unwrap().unwrap() == all, "{size} bytes came back changed");
+    }
+    for before in [0, 20 << 20] {
+        let broken = StoreError::new(StoreErrorKind::Failed, "read", "elsewhere", "x", "broken by the test");
+        let pieces =
+            vec![Ok(Bytes::from(vec![7; before])), Err(broken.clone()), Ok(Bytes::from_static(b"z"))];
+        let done = store.put_pieces("pieces/broken", Box::pin(stream::iter(pieces))).await;
+        assert_eq!(done, Err(broken));
+        assert_eq!(store.head("pieces/broken").await, Ok(None), "an error among the pieces: no object");
+    }
+    assert_eq!(store.uploads("pieces/").await, Ok(vec![]), "no upload is left over");
+    let keys: Vec<String> = store.list("pieces/").await.unwrap().into_iter().map(|o| o.key).collect();
+    assert_eq!(keys.len(), sizes.len(), "{keys:?}");
+    store.delete(&keys).await.unwrap();
+}
+
+async fn copies_are_objects_of_their_own(store: &dyn Store) {
+    assert_eq!(store.copy("copy/none", "copy/b").await, Ok(false));
+    assert_eq!(store.head("copy/b").await, Ok(None), "a copy of nothing is nothing");
+    let large = vec![9; (16 << 20) + 77];
+    for (name, content) in [("empty", &b""[..]), ("small", b"0123"), ("large", &large)] {
+        let (from, to) = (format!("copy/{name}"), format!("copy/to/deep/{name}"));
+        store.put(&from, Payload::from(content.to_vec())).await.unwrap();
+        assert_eq!(store.copy(&from, &to).await, Ok(true), "{name}");
+        assert_eq!(store.copy(&from, &to).await, Ok(true), "{name}: copying again is harmless");
+        store.delete(&[from]).await.unwrap();
+        assert_eq!(store.head(&to).await, Ok(Some(content.len() as u64)));
+        assert!(store.get(&to).await.unwrap().unwrap() == content, "{name}: the copy outlives what it is of");
+    }
+    for (from, to) in [("../x", "copy/y"), ("copy/x", "../y"), ("", "copy/y"), ("copy/x", ".tmp/y")] {
+        let kind = store.copy(from, to).await.map_err(|e| e.kind);
+        assert_eq!(kind, Err(StoreErrorKind::Invalid), "{from:?} to {to:?}");
+    }
+}
+
+async fn a_folder_is_a_store_of_its_own(store: &Arc<dyn Store>) {
+    let below = Below::new(Arc::clone(store), "below/x");
+    assert!(below.url().starts_with(store.url()) && below.url().ends_with("/below/x"), "{}", below.url());
+    store.put("below/y", Payload::from(vec![1])).await.unwrap();
+    below.put("data/a", Payload::from(vec![2, 3])).await.unwrap();
+    assert_eq!(below.put_new("data/a", Bytes::new()).await, Ok(Put::Refused));
+    assert_eq!(below.copy("data/a", "data/b").await, Ok(true));
+    assert_eq!(store.get("below/x/data/b").await.unwrap().unwrap(), vec![2, 3]);
+    let keys: Vec<String> = below.list("").await.unwrap().into_iter().map(|o| o.key).collect();
+    assert_eq!(keys, ["data/a", "data/b"]);
+    assert_eq!(below.list_folder("").await.unwrap().folders, ["data"]);
+    assert_eq!(below.get("../y").await.map_err(|e| e.kind), Err(StoreErrorKind::Invalid));
+    below.delete(&keys).await.unwrap();
+    assert_eq!(store.list("below/").await.unwrap().len(), 1, "what is beside the folder stays");
 }
 
 async fn listings_show_everything_once(store: &dyn Store) {

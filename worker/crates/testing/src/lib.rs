@@ -4,6 +4,7 @@
 #![allow(clippy::panic, clippy::unwrap_used, reason = "code of tests: a broken assumption ends the test")]
 
 pub mod conformance;
+mod crashing;
 mod faulty;
 mod net_proxy;
 mod racy;
@@ -11,6 +12,7 @@ mod s3_proxy;
 mod s3_server;
 mod tools;
 
+pub use crashing::{CrashingStore, Death};
 pub use faulty::{Faults, FaultyStore};
 pub use net_proxy::{NetFault, NetProxy};
 pub use racy::RacyStore;

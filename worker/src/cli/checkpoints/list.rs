@@ -144,5 +144,6 @@ pub(super) fn reason(kind: CheckpointKind) -> &'static str {
         CheckpointKind::Changes => "much changed",
         CheckpointKind::LifeCycle => "life cycle",
         CheckpointKind::Final => "end of input",
+        CheckpointKind::Import => "taken over",
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -13,7 +14,7 @@ use super::Manifest;
 use super::codec::{decode_manifest, encode_manifest};
 use crate::frame::CodecError;
 use crate::layout;
-use crate::store::{Payload, Store, StoreError, StoreErrorKind};
+use crate::store::{Payload, Pieces, Store, StoreError, StoreErrorKind};
 
 /// Objects that are looked at or read at a time.
 const AT_A_TIME: usize = 16;
@@ -88,13 +89,18 @@ impl fmt::Display for Problem {
 impl std::error::Error for Problem {}
 
 impl Problem {
-    fn new(key: &str, what: Wrong) -> Self {
+    pub(crate) fn new(key: &str, what: Wrong) -> Self {
         Self { key: key.to_owned(), what }
     }
 
     /// Whether the store, not the object, is to blame: nothing is known of the object then.
     pub fn is_store(&self) -> bool {
         matches!(self.what, Wrong::Store(_))
+    }
+
+    /// Whether trying again may help: the store gave no clear answer.
+    pub fn is_unknown(&self) -> bool {
+        matches!(&self.what, Wrong::Store(error) if error.is_unknown())
     }
 }
 
@@ -172,6 +178,63 @@ pub async fn read_object(store: &dyn Store, object: &ObjectRef) -> Result<Bytes,
         return Err(problem(Wrong::Digest));
     }
     Ok(bytes)
+}
+
+/// What became of a digest while its object was read by [`pieces`].
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Checked(Arc<Mutex<Option<Problem>>>);
+
+impl Checked {
+    /// What was wrong, as far as the object was read.
+    pub(crate) fn problem(&self) -> Option<Problem> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, problem: Problem) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(problem);
+    }
+}
+
+/// The content of an object, read a part at a time, with what is said of it when it was read to its end. Content
+/// that is wrong ends in an error, so that whoever stores the pieces stores nothing.
+pub(crate) fn pieces<'a>(store: &'a dyn Store, object: &'a ObjectRef) -> (Pieces<'a>, Checked) {
+    let checked = Checked::default();
+    let said = checked.clone();
+    let stream = stream::try_unfold((0, blake3::Hasher::new()), move |(at, mut hasher)| {
+        let said = said.clone();
+        async move {
+            let wrong = |problem: Problem| {
+                let what = problem.to_string();
+                said.set(problem);
+                StoreError::new(StoreErrorKind::Failed, "read", store.url(), &object.key, what)
+            };
+            if at == object.size {
+                return match hasher.finalize().to_hex().as_str() == object.digest {
+                    true => Ok(None),
+                    false => Err(wrong(Problem::new(&object.key, Wrong::Digest))),
+                };
+            }
+            let length = READ_BYTES.min(object.size - at);
+            let bytes = read_range(store, object, at, length).await.map_err(wrong)?;
+            hasher.update(&bytes);
+            Ok(Some((bytes, (at + length, hasher))))
+        }
+    });
+    (Box::pin(stream), checked)
+}
+
+/// Reads an object a part at a time and checks its content, also that it is not longer than it should be.
+///
+/// # Errors
+/// [`Problem`].
+pub async fn check_object(store: &dyn Store, object: &ObjectRef) -> Result<(), Problem> {
+    if let Some(problem) = check_one(store, object).await {
+        return Err(problem);
+    }
+    let (mut pieces, checked) = pieces(store, object);
+    while pieces.next().await.is_some_and(|piece| piece.is_ok()) {}
+    drop(pieces);
+    checked.problem().map_or(Ok(()), Err)
 }
 
 /// Reads blocks of one object, each checked, in the order given. Blocks that lie close together are read

@@ -11,9 +11,10 @@ use weir_protocol::{
 };
 
 pub use codec::{MAX_MANIFEST_BYTES, decode_manifest, encode_manifest};
+pub(crate) use files::pieces;
 pub use files::{
-    Problem, WriteError, Wrong, check_present, read_blocks, read_manifest, read_object, verify_checkpoint,
-    write_data, write_manifest,
+    Problem, WriteError, Wrong, check_object, check_present, read_blocks, read_manifest, read_object,
+    verify_checkpoint, write_data, write_manifest,
 };
 
 /// What a checkpoint consists of.

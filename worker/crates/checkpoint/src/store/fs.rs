@@ -13,14 +13,18 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use futures::StreamExt;
 use weir_runtime::{Random, SystemRandom};
 
 use super::error::{checked, checked_prefix};
 use super::memory::version;
-use super::{Folder, Listed, Payload, Put, Store, StoreError, StoreErrorKind, StoreFuture, Version};
+use super::{Folder, Listed, Payload, Pieces, Put, Store, StoreError, StoreErrorKind, StoreFuture, Version};
 
 const SCRATCH: &str = ".tmp";
 const LOCK: &str = "lock";
+/// How often a file is named again whose folder was removed, being empty, before it came into it. Each time
+/// somebody else got on.
+const NAME_TRIES: u32 = 200;
 
 /// A folder as a store. Clones share it.
 #[derive(Debug, Clone)]
@@ -219,6 +223,30 @@ impl Inner {
         }
     }
 
+    /// An empty file that has no name in the store yet.
+    fn begin(&self) -> Result<Staged, Trouble> {
+        let scratch = self.scratch()?;
+        let path = scratch.folder.join(scratch.next.fetch_add(1, Ordering::Relaxed).to_string());
+        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        Ok(Staged { path, file })
+    }
+
+    /// Copies within the file system where it can share the blocks, else by reading and writing.
+    fn copy(&self, from: &Path, to: &Path) -> Result<bool, Trouble> {
+        let staged = self.begin()?;
+        if absent(fs::copy(from, &staged.path))?.is_none() {
+            return Ok(false);
+        }
+        self.settle_folder(from)?;
+        self.finish(&staged, to)?;
+        Ok(true)
+    }
+
+    fn finish(&self, staged: &Staged, path: &Path) -> Result<(), Trouble> {
+        staged.file.sync_all()?;
+        self.publish(&staged.path, path, |from, to| fs::rename(from, to)).map(|_| ())
+    }
+
     /// Gives a staged file its name by `name_it`, and makes the name durable.
     fn publish(
         &self,
@@ -231,7 +259,7 @@ impl Inner {
             self.make_parents(path)?;
             match name_it(staged, path) {
                 // The folder was empty and was removed between making it and naming the file.
-                Err(e) if e.kind() == ErrorKind::NotFound && tries < 16 => tries += 1,
+                Err(e) if e.kind() == ErrorKind::NotFound && tries < NAME_TRIES => tries += 1,
                 named => break named,
             }
         };
@@ -335,6 +363,19 @@ impl Inner {
     }
 }
 
+/// A file in the making. It is gone with this value unless it got its name.
+struct Staged {
+    path: PathBuf,
+    file: File,
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // After the rename there is nothing by this name.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
 impl Scratch {
     fn make(all: &Path) -> Result<Self, Trouble> {
         loop {
@@ -427,6 +468,29 @@ impl Store for FsStore {
             let staged = inner.stage(&payload)?;
             inner.publish(&staged, &path, |from, to| fs::rename(from, to)).map(|_| ())
         })
+    }
+
+    fn put_pieces<'a>(&'a self, key: &'a str, mut pieces: Pieces<'a>) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            let mut staged = self.run_key("put", key, |inner, _| inner.begin()).await?;
+            while let Some(piece) = pieces.next().await {
+                let piece = piece?;
+                let write = move |_: &Inner, _| {
+                    staged.file.write_all(&piece)?;
+                    Ok(staged)
+                };
+                staged = self.run("put", key, write).await?;
+            }
+            self.run("put", key, move |inner, path| inner.finish(&staged, &path)).await
+        })
+    }
+
+    fn copy<'a>(&'a self, from: &'a str, to: &'a str) -> StoreFuture<'a, bool> {
+        if let Err(error) = checked("copy", &self.0.url, from) {
+            return Box::pin(std::future::ready(Err(error)));
+        }
+        let from = self.0.root.join(from);
+        self.run_key("copy", to, move |inner, path| inner.copy(&from, &path))
     }
 
     fn replace<'a>(

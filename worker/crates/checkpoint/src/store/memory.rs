@@ -151,6 +151,17 @@ impl Store for MemoryStore {
         }))
     }
 
+    fn copy<'a>(&'a self, from: &'a str, to: &'a str) -> StoreFuture<'a, bool> {
+        ready(self.at("copy", to).and_then(|to| {
+            let found = self.find("copy", from)?;
+            let there = found.is_some();
+            if let Some(bytes) = found {
+                self.lock().insert(to, bytes);
+            }
+            Ok(there)
+        }))
+    }
+
     fn replace<'a>(
         &'a self,
         key: &'a str,

@@ -3,6 +3,7 @@
 //! It owns keys, outcomes and errors of single operations. It does not own what the operations
 //! mean together (`journal`, `gc`), and it never turns an unclear answer into a clear one.
 
+mod below;
 mod error;
 mod fs;
 mod memory;
@@ -11,17 +12,23 @@ mod payload;
 pub mod s3;
 
 use bytes::Bytes;
+use futures::TryStreamExt;
 use futures::future::BoxFuture;
+use futures::stream::BoxStream;
 
+pub use below::Below;
 pub use error::{StoreError, StoreErrorKind, check_key, check_prefix};
 pub use fs::FsStore;
 pub use memory::MemoryStore;
-pub use open::{open, open_root};
+pub use open::{check_url, open, open_at, open_root};
 pub use payload::Payload;
 pub use s3::S3Store;
 
 /// What an operation on a store gives.
 pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// The content of an object, piece by piece as it comes.
+pub type Pieces<'a> = BoxStream<'a, Result<Bytes, StoreError>>;
 
 /// How a conditional write ended, when its end is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +113,25 @@ pub trait Store: Send + Sync + std::fmt::Debug {
     /// Writes an object of any size under a name that nobody else uses. Retried inside, the same bytes
     /// only; if it fails, the name must not be used for anything else.
     fn put<'a>(&'a self, key: &'a str, payload: Payload) -> StoreFuture<'a, ()>;
+
+    /// As [`put`](Self::put), with pieces that come one after the other, so that a large object is never in
+    /// memory as a whole. If a piece is an error, that is the result and there is no object.
+    fn put_pieces<'a>(&'a self, key: &'a str, pieces: Pieces<'a>) -> StoreFuture<'a, ()> {
+        Box::pin(async move {
+            let chunks = pieces.try_collect().await?;
+            self.put(key, Payload::new(chunks)).await
+        })
+    }
+
+    /// Copies an object to a name that nobody else uses; `false` if there is no such object. A store that
+    /// can do so copies by itself: the bytes do not come here. Retried inside; copying again is harmless.
+    fn copy<'a>(&'a self, from: &'a str, to: &'a str) -> StoreFuture<'a, bool> {
+        Box::pin(async move {
+            let Some(bytes) = self.get(from).await? else { return Ok(false) };
+            self.put(to, Payload::from(bytes)).await?;
+            Ok(true)
+        })
+    }
 
     /// Replaces a small object if it still has that version; `None` creates it. Never retried inside.
     fn replace<'a>(

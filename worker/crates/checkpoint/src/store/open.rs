@@ -26,6 +26,22 @@ pub async fn open_root(config: &StorageConfig) -> Result<Arc<dyn Store>, StoreEr
     open_folder(config, "").await
 }
 
+/// Opens the folder that another URL names, reached as `config` says (endpoint, region).
+///
+/// # Errors
+/// As [`open`].
+pub async fn open_at(config: &StorageConfig, url: &str) -> Result<Arc<dyn Store>, StoreError> {
+    open_folder(&StorageConfig { url: url.trim_end_matches('/').to_owned(), ..config.clone() }, "").await
+}
+
+/// Says what is wrong with a storage URL, if anything is. Nothing is opened.
+///
+/// # Errors
+/// [`StoreErrorKind::Invalid`] with what is allowed.
+pub fn check_url(url: &str) -> Result<(), StoreError> {
+    parse(url.trim_end_matches('/')).map(|_| ())
+}
+
 async fn open_folder(config: &StorageConfig, folder: &str) -> Result<Arc<dyn Store>, StoreError> {
     match parse(&config.url)? {
         Place::Memory(name) => Ok(Arc::new(MemoryStore::named(&name, folder))),

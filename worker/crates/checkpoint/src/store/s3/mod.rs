@@ -9,6 +9,7 @@
 
 mod answer;
 mod client;
+mod copy;
 mod multipart;
 mod store;
 

@@ -3,17 +3,18 @@
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{ChecksumAlgorithm, CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
+use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::answer::Answer;
 use super::{S3, StoreErrorKind};
-use crate::store::{Payload, StoreError, StoreFuture, Upload};
+use crate::store::{Payload, Pieces, StoreError, StoreFuture, Upload};
 
 /// Bytes of a part; the least that S3 takes for all but the last is 5 MiB, and at most 10,000 parts.
 pub const PART_BYTES: usize = 16 * 1024 * 1024;
 
 /// Parts that are sent at a time.
-const PARTS_AT_A_TIME: usize = 4;
+pub(super) const PARTS_AT_A_TIME: usize = 4;
 
 /// A part that was uploaded: what completing the upload needs.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -140,13 +141,43 @@ impl S3 {
         };
         let sends: Vec<_> = (1..).zip(payload.split(PART_BYTES)).map(send).collect();
         let sent = stream::iter(sends).buffered(PARTS_AT_A_TIME).try_collect::<Vec<_>>().await;
+        self.end_upload(key, &upload, sent).await
+    }
+
+    /// As [`S3::put`], with pieces that come one after the other.
+    ///
+    /// # Errors
+    /// As [`S3::put`]; the first error among the pieces, and no object then.
+    pub async fn put_pieces(&self, key: &str, pieces: Pieces<'_>) -> Result<(), StoreError> {
+        let mut regroup = Regroup { pieces, left: Bytes::new() };
+        let first = regroup.next().await?;
+        if first.len() < PART_BYTES as u64 {
+            return self.put(key, first).await;
+        }
+        let upload = self.create_multipart(key).await?;
+        let parts = regroup.numbered(first);
+        let send = |(number, part): (i32, Payload)| -> StoreFuture<'_, Part> {
+            let upload = &upload;
+            Box::pin(async move { self.upload_part(key, upload, number, part.into_bytes()).await })
+        };
+        let sent = parts.map_ok(send).try_buffered(PARTS_AT_A_TIME).try_collect::<Vec<_>>().await;
+        self.end_upload(key, &upload, sent).await
+    }
+
+    /// Completes an own upload, or gives it up if a part is missing.
+    pub(super) async fn end_upload(
+        &self,
+        key: &str,
+        upload: &str,
+        sent: Result<Vec<Part>, StoreError>,
+    ) -> Result<(), StoreError> {
         let completed = match sent {
-            Ok(parts) => self.complete_own(key, &upload, &parts).await,
+            Ok(parts) => self.complete_own(key, upload, &parts).await,
             Err(error) => Err(error),
         };
         if completed.is_err() {
             // Best effort; what stays is aborted once the attempt is fenced.
-            let _ = self.abort_multipart(key, &upload).await;
+            let _ = self.abort_multipart(key, upload).await;
         }
         completed
     }
@@ -164,6 +195,44 @@ impl S3 {
             }
             Answer::Refused(why) => Err(self.error(StoreErrorKind::Failed, "complete upload", key, why)),
         }
+    }
+}
+
+/// Pieces of any size, regrouped into parts.
+struct Regroup<'a> {
+    pieces: Pieces<'a>,
+    /// What is over from the piece before.
+    left: Bytes,
+}
+
+impl<'a> Regroup<'a> {
+    /// All parts with their numbers, from the first, that was taken before.
+    fn numbered(self, first: Payload) -> BoxStream<'a, Result<(i32, Payload), StoreError>> {
+        let next = |(first, number, mut regroup): (Option<Payload>, i32, Self)| async move {
+            let part = match first {
+                Some(first) => first,
+                None => regroup.next().await?,
+            };
+            Ok((!part.is_empty()).then_some(((number, part), (None, number + 1, regroup))))
+        };
+        Box::pin(stream::try_unfold((Some(first), 1, self), next))
+    }
+
+    /// The next [`PART_BYTES`], or what is left. Empty: the end.
+    async fn next(&mut self) -> Result<Payload, StoreError> {
+        let (mut part, mut room) = (Vec::new(), PART_BYTES);
+        while room > 0 {
+            if self.left.is_empty() {
+                match self.pieces.try_next().await? {
+                    Some(piece) => self.left = piece,
+                    None => break,
+                }
+            }
+            let taken = self.left.split_to(self.left.len().min(room));
+            room -= taken.len();
+            part.push(taken);
+        }
+        Ok(Payload::new(part))
     }
 }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{Condition, S3};
 use crate::store::error::{checked, checked_prefix};
-use crate::store::{Folder, Listed, Payload, Put, Store, StoreError, StoreFuture, Upload, Version};
+use crate::store::{Folder, Listed, Payload, Pieces, Put, Store, StoreError, StoreFuture, Upload, Version};
 
 /// All keys of a bucket that begin with a prefix.
 #[derive(Debug, Clone)]
@@ -71,6 +71,14 @@ impl Store for S3Store {
 
     fn put<'a>(&'a self, key: &'a str, payload: Payload) -> StoreFuture<'a, ()> {
         Box::pin(async move { self.s3.put(&self.at("put", key)?, payload).await })
+    }
+
+    fn put_pieces<'a>(&'a self, key: &'a str, pieces: Pieces<'a>) -> StoreFuture<'a, ()> {
+        Box::pin(async move { self.s3.put_pieces(&self.at("put", key)?, pieces).await })
+    }
+
+    fn copy<'a>(&'a self, from: &'a str, to: &'a str) -> StoreFuture<'a, bool> {
+        Box::pin(async move { self.s3.copy(&self.at("copy", from)?, &self.at("copy", to)?).await })
     }
 
     fn replace<'a>(
