@@ -116,6 +116,7 @@ fn start(
         let (encoder, input) = std_mpsc::channel();
         let waiting = Arc::new(AtomicUsize::new(0));
         let slot_events = Events { worker: worker.clone(), encoder, waiting: waiting.clone() };
+        let ranges = placed.iter().map(|(id, _)| (*id, KeyGroupRange { start: 0, end: 0 })).collect();
         let exchange = places.get(me.0 as usize).map(|p| p.0.clone());
         let deployment = Deployment {
             job: Arc::new(job.clone()),
@@ -131,9 +132,9 @@ fn start(
         };
         let (slots, _) = deployment.slots(&slot_events).unwrap();
         let wakers = slots.iter().map(|(_, w, _)| w.clone()).collect();
-        let (output, sizes) = (output.clone(), Sizes::of(1 << 30));
         let room = Arc::new(tokio::sync::Semaphore::new(1 << 20));
-        let encoder = Encoder { ranges, input, waiting, wakers, output, sizes, room, io: io.clone() };
+        let (sizes, output, io) = (Sizes::of(1 << 30), output.clone(), io.clone());
+        let encoder = Encoder { ranges, input, waiting, wakers, output, sizes, room, io };
         std::thread::spawn(move || encoder.run());
         let start =
             |(n, w, build)| SlotHandle::start(n, w, clock.clone(), slot_events.clone(), build).unwrap();

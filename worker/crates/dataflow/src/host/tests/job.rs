@@ -133,7 +133,7 @@ impl Controls {
             Node { source, transforms: Vec::new(), sink: None },
             Node { source: None, transforms: vec![aggregate], sink: Some(sink) },
         ];
-        Job { graph: JobGraph { vertices, edges }, nodes }
+        Job { graph: JobGraph { vertices, edges }, nodes, schemas: vec![schema(&["k", "v"])] }
     }
 }
 

@@ -53,6 +53,7 @@ impl TestWorker {
             random: Arc::new(SystemRandom),
             scratch,
             coordinator_timeout: LONG,
+            exchange: None,
         };
         let (input, told) = mpsc::unbounded_channel();
         let (says, output) = mpsc::unbounded_channel();
