@@ -111,7 +111,6 @@ fn start(
         if placed.is_empty() {
             continue;
         }
-        let ranges = placed.iter().map(|(id, _)| (*id, KeyGroupRange { start: 0, end: 0 })).collect();
         running.workers += 1;
         let (encoder, input) = std_mpsc::channel();
         let waiting = Arc::new(AtomicUsize::new(0));
