@@ -65,6 +65,7 @@ fn bids_to_files(folder: &Path, parallelism: u32) -> Job {
     let graph =
         JobGraph { vertices: vec![vertex(1, true, false), vertex(2, false, true)], edges: vec![edge] };
     assert_eq!(graph.check(), Ok(()));
+    let schemas = vec![factory.schema()];
     let source = SourceNode { factory, calc: None, watermark: None };
     Job {
         graph,
@@ -72,6 +73,7 @@ fn bids_to_files(folder: &Path, parallelism: u32) -> Job {
             Node { source: Some(source), transforms: Vec::new(), sink: None },
             Node { source: None, transforms: Vec::new(), sink: Some(sink) },
         ],
+        schemas,
     }
 }
 

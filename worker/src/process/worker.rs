@@ -171,6 +171,7 @@ impl Life {
             random: self.random.clone(),
             scratch: process.scratch.clone(),
             coordinator_timeout: config.liveness.coordinator_timeout,
+            exchange: None,
         })
     }
 

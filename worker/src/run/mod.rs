@@ -80,6 +80,7 @@ async fn run_attempt(
             random: coordination.random.clone(),
             scratch: None,
             coordinator_timeout: Duration::MAX,
+            exchange: None,
         },
         worker_input,
         worker_output,

@@ -78,6 +78,11 @@ impl Chunk {
         self.kinds.as_ref().and_then(|k| RowKind::from_byte(k.value(row))).unwrap_or(RowKind::Insert)
     }
 
+    /// Some of the rows, without a copy.
+    pub(crate) fn slice(&self, first: usize, rows: usize) -> Self {
+        Self { rows: self.rows.slice(first, rows), kinds: self.kinds.as_ref().map(|k| k.slice(first, rows)) }
+    }
+
     /// Memory of the rows in bytes, for the accounting of queues. Slices count as what they show.
     pub fn bytes(&self) -> usize {
         let sliced = |a: &arrow_array::ArrayRef| {

@@ -10,11 +10,12 @@ use weir_protocol::{
 use weir_runtime::Clock;
 
 use crate::chain::{Chain, Link};
+use crate::exchange::{Routes, Wiring};
 use crate::graph::{Job, Node};
 use crate::output::{EdgeOutput, Output, SinkOf};
-use crate::queue::{SlotWaker, queue};
+use crate::queue::{Receiver, Sender, SlotWaker, queue};
 use crate::restore::Restored;
-use crate::slot::{Build, Events};
+use crate::slot::{Build, Events, SlotEvent};
 use crate::snapshot::{SPLITS, Trackers};
 use crate::source_head::SourceHead;
 use crate::subtask::{Input, Parts, Subtask};
@@ -37,6 +38,8 @@ pub(crate) struct Deployment {
     pub(crate) stamp: Stamp,
     /// The subtasks that run here, each with its slot.
     pub(crate) placed: Vec<(SubtaskId, u32)>,
+    /// The way to those that do not.
+    pub(crate) routes: Routes,
     pub(crate) restored: Arc<Restored>,
     /// Bytes of rows that one queue may hold.
     pub(crate) queue_bytes: usize,
@@ -65,7 +68,7 @@ impl Deployment {
         for (_, slot) in &self.placed {
             wakers.entry(*slot).or_default();
         }
-        let mut ends = self.connect(&wakers)?;
+        let mut ends = self.connect(&wakers, events)?;
         let published: Vec<Published> = self.placed.iter().map(|(id, _)| (*id, Arc::default())).collect();
         let shared = Arc::new(self);
         let mut slots = Vec::new();
@@ -89,7 +92,12 @@ impl Deployment {
         Ok((slots, published))
     }
 
-    fn connect(&self, wakers: &BTreeMap<u32, Arc<SlotWaker>>) -> Result<BTreeMap<SubtaskId, Ends>, Failure> {
+    /// Makes the ways between subtasks: a queue if both ends are here, a channel of the exchange if one is.
+    fn connect(
+        &self,
+        wakers: &BTreeMap<u32, Arc<SlotWaker>>,
+        events: &Events,
+    ) -> Result<BTreeMap<SubtaskId, Ends>, Failure> {
         let graph = &self.job.graph;
         let slot_of: BTreeMap<SubtaskId, u32> = self.placed.iter().copied().collect();
         let parallelism = |id: VertexId| graph.vertex(id).map_or(0, |v| v.parallelism);
@@ -98,8 +106,13 @@ impl Deployment {
                 Failure::new(FailureKind::Bug, format!("subtask {id} has no slot in this worker"))
             })
         };
+        let worker = events.worker.clone();
+        let mut wiring = self.routes.wire(&self.stamp, move |failure| {
+            // Nobody listens any more when the execution is being torn down.
+            let _ = worker.send(SlotEvent::Failed(None, failure));
+        });
         let mut ends: BTreeMap<SubtaskId, Ends> = BTreeMap::new();
-        for edge in &graph.edges {
+        for (at, edge) in graph.edges.iter().enumerate() {
             for from in (0..parallelism(edge.from)).map(|index| SubtaskId { vertex: edge.from, index }) {
                 let targets = match edge.partitioning {
                     Partitioning::Forward => from.index..from.index + 1,
@@ -109,15 +122,45 @@ impl Deployment {
                 };
                 let mut senders = Vec::new();
                 for to in targets.map(|index| SubtaskId { vertex: edge.to, index }) {
-                    let (sender, receiver) = queue(self.queue_bytes, waker(from)?, waker(to)?);
-                    senders.push(sender);
-                    ends.entry(to).or_default().inputs.push(Input { port: edge.input, queue: receiver });
+                    let (sender, receiver) = self.way(&mut wiring, (at, from, to), &waker)?;
+                    senders.extend(sender);
+                    let input = receiver.map(|queue| Input { port: edge.input, queue });
+                    if let Some(input) = input {
+                        ends.entry(to).or_default().inputs.push(input);
+                    }
                 }
-                let output = EdgeOutput::new(edge.partitioning.clone(), self.config.max_parallelism, senders);
-                ends.entry(from).or_default().outputs.push(output);
+                if !self.routes.is_elsewhere(from) {
+                    let output =
+                        EdgeOutput::new(edge.partitioning.clone(), self.config.max_parallelism, senders);
+                    ends.entry(from).or_default().outputs.push(output);
+                }
             }
         }
+        wiring.start();
         Ok(ends)
+    }
+
+    /// Those ends of one way that are here.
+    fn way(
+        &self,
+        wiring: &mut Wiring<'_>,
+        channel: (usize, SubtaskId, SubtaskId),
+        waker: &impl Fn(SubtaskId) -> Result<Arc<SlotWaker>, Failure>,
+    ) -> Result<(Option<Sender>, Option<Receiver>), Failure> {
+        let (at, from, to) = channel;
+        let schema = || {
+            let none = || Failure::new(FailureKind::Bug, format!("edge {at} has no schema"));
+            self.job.schemas.get(at).ok_or_else(none)
+        };
+        Ok(match (self.routes.is_elsewhere(from), self.routes.is_elsewhere(to)) {
+            (false, false) => {
+                let (sender, receiver) = queue(self.queue_bytes, waker(from)?, waker(to)?);
+                (Some(sender), Some(receiver))
+            }
+            (false, true) => (Some(wiring.sender(channel, schema()?, waker(from)?)?), None),
+            (true, false) => (None, Some(wiring.receiver(channel, schema()?, self.queue_bytes, waker(to)?)?)),
+            (true, true) => (None, None),
+        })
     }
 
     fn subtask(

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow_schema::SchemaRef;
 use weir_protocol::JobGraph;
 
 use crate::{Calc, SinkFactory, SourceFactory, TransformFactory, WatermarkSpec};
@@ -36,6 +37,8 @@ pub struct Job {
     pub graph: JobGraph,
     /// The code of each vertex, in the order of `graph.vertices`.
     pub nodes: Vec<Node>,
+    /// The rows of each edge, in the order of `graph.edges`.
+    pub schemas: Vec<SchemaRef>,
 }
 
 impl Job {

@@ -23,6 +23,7 @@ use weir_protocol::{
 use crate::commit::Committers;
 use crate::deploy::{Deployment, queue_bytes};
 use crate::encoder::Encoded;
+use crate::exchange::Routes;
 use crate::execution::{Execution, Upload, Uploaded};
 use crate::graph::Job;
 use crate::restore::Restored;
@@ -112,6 +113,7 @@ enum Current {
         stamp: Stamp,
         parallelism: u32,
         placed: Vec<(SubtaskId, u32)>,
+        routes: Routes,
         task: JoinHandle<()>,
     },
     Running {
@@ -220,9 +222,9 @@ impl Host {
             return;
         }
         match message {
-            ToWorker::Deploy { parallelism, placement, restore, .. } => {
+            ToWorker::Deploy { parallelism, placement, peers, restore } => {
                 self.stop_current();
-                self.deploy(stamp, parallelism, placement, restore);
+                self.deploy(stamp, parallelism, placement, &peers, restore);
             }
             ToWorker::Adopt { deployed } => self.adopt(stamp, &deployed),
             ToWorker::Trigger { id, kind, mode, completed, at_us, hold } => {
@@ -267,8 +269,11 @@ impl Host {
         stamp: Stamp,
         parallelism: u32,
         placement: Vec<(SubtaskId, WorkerId, u32)>,
+        peers: &[(WorkerId, String)],
         restore: Option<ManifestRef>,
     ) {
+        let me = self.connected.unwrap_or_default();
+        let routes = Routes::new(self.options.exchange.clone(), me, &placement, peers);
         let mine = |worker: WorkerId| self.connected == Some(worker);
         let placed: Vec<_> =
             placement.iter().filter(|(_, w, _)| mine(*w)).map(|(s, _, slot)| (*s, *slot)).collect();
@@ -291,7 +296,7 @@ impl Host {
             stopping.over().await;
             let _ = done.send(Done::Restored(told, restored));
         });
-        self.current = Current::Restoring { stamp, parallelism, placed, task };
+        self.current = Current::Restoring { stamp, parallelism, placed, routes, task };
     }
 
     fn adopt(&mut self, stamp: Stamp, deployed: &Stamp) {
@@ -361,9 +366,9 @@ impl Host {
     }
 
     fn restored(&mut self, stamp: Stamp, restored: Result<(Arc<Job>, Restored), Failure>) {
-        let (parallelism, placed) = match &mut self.current {
-            Current::Restoring { stamp: now, parallelism, placed, .. } if *now == stamp => {
-                (*parallelism, std::mem::take(placed))
+        let (parallelism, placed, routes) = match &mut self.current {
+            Current::Restoring { stamp: now, parallelism, placed, routes, .. } if *now == stamp => {
+                (*parallelism, std::mem::take(placed), std::mem::take(routes))
             }
             _ => return,
         };
@@ -376,6 +381,7 @@ impl Host {
                 config: self.options.config.clone(),
                 stamp: stamp.clone(),
                 placed,
+                routes,
                 restored: Arc::new(restored),
                 clock: self.options.clock.clone(),
                 io: self.io.clone(),

@@ -10,6 +10,7 @@ mod chunk;
 mod commit;
 mod deploy;
 mod encoder;
+mod exchange;
 mod execution;
 mod expression;
 mod graph;
@@ -35,6 +36,9 @@ pub mod window;
 
 pub use align::{Aligned, Alignment};
 pub use chunk::{Barrier, Chunk, RowKind, Watermark};
+#[doc(hidden)]
+pub use exchange::decode_frames;
+pub use exchange::{Exchange, ExchangeCounters, ExchangeLimits, ExchangeOptions};
 pub use expression::Expression;
 pub use graph::{Job, Node, SourceNode};
 pub use host::{PlanJob, Scratch, WorkerEnd, WorkerInput, WorkerOptions, WorkerOutput, run_worker};

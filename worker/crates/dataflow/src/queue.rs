@@ -1,11 +1,13 @@
-//! Queues between subtasks of one process: bounded in bytes, never blocking a thread.
+//! Queues between subtasks: bounded in bytes, never blocking a thread. Between processes the writing end is fed by
+//! the exchange.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Wake;
 use std::thread::Thread;
 
+use crate::exchange::{Credits, Held, RemoteSender};
 use crate::{Barrier, Chunk, Watermark};
 
 /// What flows over an edge, in order.
@@ -61,62 +63,129 @@ impl Wake for SlotWaker {
     }
 }
 
+/// Who is told when there is room again.
+#[derive(Debug)]
+enum Producer {
+    Slot(Arc<SlotWaker>),
+    Peer(Arc<Credits>),
+}
+
 #[derive(Debug)]
 struct Shared {
     messages: Mutex<VecDeque<(Message, usize)>>,
     bytes: AtomicUsize,
     limit: usize,
-    producer: Arc<SlotWaker>,
+    producer: Producer,
     consumer: Arc<SlotWaker>,
+}
+
+impl Shared {
+    fn new(limit: usize, producer: Producer, consumer: Arc<SlotWaker>) -> Arc<Self> {
+        let (messages, bytes) = (Mutex::default(), AtomicUsize::new(0));
+        Arc::new(Self { messages, bytes, limit, producer, consumer })
+    }
+
+    fn push(&self, message: Message, bytes: usize) {
+        self.bytes.fetch_add(bytes, Ordering::AcqRel);
+        self.lock().push_back((message, bytes));
+        self.consumer.signal();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<(Message, usize)>> {
+        self.messages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The writing end of a queue.
 #[derive(Debug)]
-pub(crate) struct Sender(Arc<Shared>);
+pub(crate) enum Sender {
+    /// The reading end is in this process.
+    Local(LocalSender),
+    /// The reading end is in another process.
+    Remote(Box<RemoteSender>),
+}
+
+/// The writing end of a queue within this process.
+#[derive(Debug)]
+pub(crate) struct LocalSender(Arc<Shared>);
+
+/// The writing end of a queue that takes what comes from another process.
+#[derive(Debug)]
+pub(crate) struct Feed(Arc<Shared>);
 
 /// The reading end of a queue.
 #[derive(Debug)]
-pub(crate) struct Receiver(Arc<Shared>);
+pub(crate) struct Receiver {
+    shared: Arc<Shared>,
+    /// What feeds it, if that is another process.
+    _held: Option<Arc<Held>>,
+}
 
 /// A queue from a subtask in one slot to a subtask in another (or the same). `limit`: bytes of rows
 /// above which the queue has no room; what is pushed may overshoot it by one input's worth.
 pub(crate) fn queue(limit: usize, producer: Arc<SlotWaker>, consumer: Arc<SlotWaker>) -> (Sender, Receiver) {
-    let shared = Arc::new(Shared {
-        messages: Mutex::new(VecDeque::new()),
-        bytes: AtomicUsize::new(0),
-        limit,
-        producer,
-        consumer,
-    });
-    (Sender(shared.clone()), Receiver(shared))
+    let shared = Shared::new(limit, Producer::Slot(producer), consumer);
+    (Sender::Local(LocalSender(shared.clone())), Receiver { shared, _held: None })
+}
+
+/// A queue from a subtask in another process. It has room for whatever `credits` were granted for.
+pub(crate) fn fed_queue(
+    credits: Arc<Credits>,
+    consumer: Arc<SlotWaker>,
+    held: Arc<Held>,
+) -> (Feed, Receiver) {
+    let shared = Shared::new(usize::MAX, Producer::Peer(credits), consumer);
+    (Feed(shared.clone()), Receiver { shared, _held: Some(held) })
 }
 
 impl Sender {
     /// Whether there is room for more rows.
     pub(crate) fn ready(&self) -> bool {
-        self.0.bytes.load(Ordering::Acquire) < self.0.limit
+        match self {
+            Self::Local(sender) => sender.0.bytes.load(Ordering::Acquire) < sender.0.limit,
+            Self::Remote(sender) => sender.ready(),
+        }
     }
 
     /// Puts a message at the end; always succeeds. Barriers and watermarks need no room.
     pub(crate) fn push(&self, message: Message) {
+        let sender = match self {
+            Self::Local(sender) => sender,
+            Self::Remote(sender) => return sender.push(&message),
+        };
         let bytes = match &message {
             // At least one byte, so that even rows without columns fill a queue at last.
             Message::Chunk(chunk) => chunk.bytes().max(1),
             Message::Watermark(_) | Message::Idle | Message::Active | Message::Barrier(_) => 0,
         };
-        self.0.bytes.fetch_add(bytes, Ordering::AcqRel);
-        self.0.messages.lock().unwrap_or_else(PoisonError::into_inner).push_back((message, bytes));
-        self.0.consumer.signal();
+        sender.0.push(message, bytes);
+    }
+}
+
+impl Feed {
+    /// Puts a message at the end, which took this many bytes on its way.
+    pub(crate) fn push(&self, message: Message, bytes: usize) {
+        self.0.push(message, bytes);
+    }
+
+    /// Messages that were not taken yet.
+    pub(crate) fn len(&self) -> usize {
+        self.0.lock().len()
     }
 }
 
 impl Receiver {
     /// Takes the message at the front.
     pub(crate) fn pop(&self) -> Option<Message> {
-        let (message, bytes) = self.0.messages.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?;
-        let before = self.0.bytes.fetch_sub(bytes, Ordering::AcqRel);
-        if before >= self.0.limit && before - bytes < self.0.limit {
-            self.0.producer.signal();
+        let shared = &self.shared;
+        let (message, bytes) = shared.lock().pop_front()?;
+        let before = shared.bytes.fetch_sub(bytes, Ordering::AcqRel);
+        match &shared.producer {
+            Producer::Slot(waker) if before >= shared.limit && before - bytes < shared.limit => {
+                waker.signal()
+            }
+            Producer::Slot(_) => {}
+            Producer::Peer(credits) => credits.taken(bytes),
         }
         Some(message)
     }

@@ -89,7 +89,7 @@ fn renewed(mut manifest: Manifest, objects: Vec<ObjectRef>, wanted: &ImportAs) -
         id: wanted.id,
         reason: CheckpointKind::Import,
         triggered_us: wanted.at_us,
-        // At which the other job ran is no matter here.
+        // The parallelism is the new job's own.
         parallelism: None,
         objects,
         ..manifest

@@ -8,6 +8,7 @@ use weir_checkpoint::Store;
 use weir_protocol::{Failure, FromWorker, JobConfig, Stamp, ToWorker, WorkerId};
 use weir_runtime::{Clock, Random};
 
+use crate::exchange::Exchange;
 use crate::graph::Job;
 
 /// Plans the job at a parallelism; may take seconds, and is called where that holds nothing up.
@@ -30,6 +31,8 @@ pub struct WorkerOptions {
     pub scratch: Option<Scratch>,
     /// How long subtasks go on without any coordinator.
     pub coordinator_timeout: Duration,
+    /// How rows reach subtasks in other processes; `None`: all of the job runs in this one.
+    pub exchange: Option<Arc<Exchange>>,
 }
 
 /// A place on this machine's disk for copies of state. What is there may vanish at any time.

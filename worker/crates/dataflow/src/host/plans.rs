@@ -65,7 +65,7 @@ mod tests {
         let plans = Plans::new(Arc::new(move |_| {
             count.fetch_add(1, Ordering::Relaxed);
             let graph = JobGraph { vertices: Vec::new(), edges: Vec::new() };
-            Ok(Arc::new(Job { graph, nodes: Vec::new() }))
+            Ok(Arc::new(Job { graph, nodes: Vec::new(), schemas: Vec::new() }))
         }));
         for (parallelism, expected) in [(2, 1), (2, 1), (3, 2), (2, 2), (4, 3), (2, 3), (3, 4)] {
             plans.job(parallelism).await.unwrap();

@@ -44,6 +44,7 @@ pub(crate) fn build(
     for chain in &chains {
         builder.vertex(chain, &sources)?;
     }
+    let mut schemas = Vec::new();
     let head_of = |node: usize| chains.iter().position(|c| c.nodes.contains(&node));
     for (to, chain) in chains.iter().enumerate() {
         for feed in dag.feeds(chain.nodes[0]) {
@@ -52,10 +53,11 @@ pub(crate) fn build(
                 partitioning(&dag.nodes[chain.nodes[0]], chains[from].parallelism, chain.parallelism);
             let (from, to) = (builder.graph.vertices[from].id, builder.graph.vertices[to].id);
             builder.graph.edges.push(Edge { from, to, input: 0, partitioning });
+            schemas.push(schema(&dag.nodes[feed].fields));
         }
     }
     builder.graph.check().map_err(|e| e.to_string())?;
-    Ok((Job { graph: builder.graph, nodes: builder.nodes }, builder.properties))
+    Ok((Job { graph: builder.graph, nodes: builder.nodes, schemas }, builder.properties))
 }
 
 /// Nodes that run as one.
