@@ -3,6 +3,7 @@
 //! Owns: arguments, help, logging, exit codes, texts for people. It does not own running a job
 //! (`weir::run`, `weir::process`), and decides nothing about state.
 
+mod ask;
 mod certificates;
 mod checkpoints;
 mod completions;
@@ -12,8 +13,10 @@ mod exit;
 mod explain;
 mod input;
 mod logging;
+mod rescale;
 mod run;
 mod savepoint;
+mod stop;
 mod storage;
 mod table;
 mod transport;
@@ -43,6 +46,8 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::RunArgs),
+    Rescale(rescale::RescaleArgs),
+    Stop(stop::StopArgs),
     Validate(validate::ValidateArgs),
     Explain(explain::ExplainArgs),
     #[command(subcommand)]
@@ -82,6 +87,8 @@ pub(crate) fn main() -> ExitCode {
     logging::start(&cli.log);
     let exit = match &cli.command {
         Command::Run(args) => run::main(args),
+        Command::Rescale(args) => rescale::main(args),
+        Command::Stop(args) => stop::main(args),
         Command::Validate(args) => validate::main(args),
         Command::Explain(args) => explain::main(args),
         Command::Checkpoints(command) => checkpoints::main(command),

@@ -2,15 +2,18 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use weir_checkpoint::{Start, Store, layout};
+use weir_coordinator::http::Api;
 use weir_coordinator::{Coordinator, Exit, Options, Shell, StopRequest, Workers};
 use weir_protocol::{JobConfig, JobGraph};
 use weir_runtime::{Clock, Random, SystemClock, SystemRandom};
 
 use super::RunError;
+use super::planner::graphs;
 use crate::run::progress::{self, ProgressMode};
 
 /// What all attempts of one process have in common.
@@ -21,6 +24,8 @@ pub(crate) struct Coordination {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
     pub(crate) progress: ProgressMode,
+    /// How long workers that come up together are waited for, if not as usual.
+    pub(crate) gather: Option<Duration>,
     http: Option<std::net::TcpListener>,
 }
 
@@ -43,7 +48,8 @@ impl Coordination {
             }
             None => None,
         };
-        let opened = Self { config: config.clone(), graph, store, clock, random, progress, http };
+        let opened =
+            Self { config: config.clone(), graph, store, clock, random, progress, gather: None, http };
         if let Some(address) = opened.http() {
             let text = format!("status at http://{address}/v1/job, metrics at http://{address}/metrics");
             progress::note(progress, &text);
@@ -65,12 +71,16 @@ impl Coordination {
     ) -> Exit {
         let mut options = Options::new(self.config.clone(), self.graph.clone(), spec_digest(&self.config));
         options.start = start.clone();
+        options.gather = self.gather.unwrap_or(options.gather);
+        let plan = graphs(&self.config);
         let (store, clock, random) = (self.store.clone(), self.clock.clone(), self.random.clone());
-        let (coordinator, status) = Coordinator::new(options, Shell { store, workers, clock, random, stop });
+        let shell = Shell { store, workers, clock, random, stop, plan };
+        let (coordinator, status) = Coordinator::new(options, shell);
         // Ends with this attempt, whether by a message or because the attempt is dropped.
         let (closing, closed) = oneshot::channel::<()>();
         if let Some(listener) = self.listener() {
-            tokio::spawn(weir_coordinator::http::serve(listener, status.clone(), async {
+            let api = Api { status: status.clone(), requests: coordinator.requests() };
+            tokio::spawn(weir_coordinator::http::serve(listener, api, async {
                 let _ = closed.await;
             }));
         }

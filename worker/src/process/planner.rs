@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use weir_coordinator::PlanGraph;
 use weir_dataflow::{Job, PlanJob};
 use weir_plan::PlanOptions;
 use weir_protocol::{Failure, FailureKind, JobConfig};
@@ -28,6 +29,12 @@ pub(crate) fn planner(config: &JobConfig, planned: Option<Arc<Job>>) -> PlanJob 
         true => named.get_or_init(|| plan(&config, at)).clone(),
         false => plan(&config, parallelism),
     })
+}
+
+/// The same for a coordinator, which needs the graph alone, and has that of the parallelism in its configuration.
+pub(super) fn graphs(config: &JobConfig) -> PlanGraph {
+    let config = config.clone();
+    Arc::new(move |parallelism| plan(&config, parallelism).map(|job| job.graph.clone()))
 }
 
 fn plan(config: &JobConfig, parallelism: u32) -> Result<Arc<Job>, Failure> {

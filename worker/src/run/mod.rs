@@ -39,8 +39,10 @@ pub struct RunOptions {
 pub fn run(config: &JobConfig, job: Job, options: &RunOptions) -> Result<Ended, RunError> {
     block_on(async {
         let signals = Signals::take();
-        let coordination =
+        let mut coordination =
             Coordination::open(config, job.graph.clone(), options.listen, options.progress).await?;
+        // All slots are in this process: nobody else will come.
+        coordination.gather = Some(Duration::ZERO);
         let exit = run_attempts(&coordination, Arc::new(job), options.start.clone(), &signals).await;
         Ok(Ended { exit, signal: signals.seen() })
     })

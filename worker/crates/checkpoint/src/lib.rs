@@ -20,6 +20,6 @@ pub use journal::{
     AppendError, ClaimError, ClaimWanted, Claimed, Completed, Durable, Fenced, Journal, JournalView, Start,
     View,
 };
-pub use manifest::{Manifest, Part};
+pub use manifest::{Manifest, Parallelism, Part};
 pub use record::{Body, Counters, Record, Restore, Slot, StopReason};
 pub use store::{Payload, Put, Store, StoreError, StoreErrorKind, open};

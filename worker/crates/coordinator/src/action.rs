@@ -4,7 +4,7 @@ use weir_checkpoint::Manifest;
 use weir_protocol::{CheckpointId, ManifestRef, ObjectRef, Stamp, WorkerId};
 use weir_runtime::Timestamp;
 
-use crate::event::{Entry, Exit};
+use crate::event::{Accepted, Entry, Exit, Refused, Ticket};
 use crate::permit::Message;
 
 /// The closed set of what the driver can do.
@@ -55,6 +55,18 @@ pub enum Action {
     /// Delete what the journal proves to be garbage: [`Event::GarbageCollected`](crate::Event::GarbageCollected).
     /// Never given out again before that came.
     CollectGarbage,
+    /// Plan the job at this parallelism: [`Event::Planned`](crate::Event::Planned).
+    Plan {
+        /// Subtasks per vertex.
+        parallelism: u32,
+    },
+    /// Answer who asked: [`Event::Asked`](crate::Event::Asked).
+    Answer {
+        /// Which question.
+        ticket: Ticket,
+        /// What becomes of it.
+        answer: Result<Accepted, Refused>,
+    },
     /// The end. Nothing follows.
     Exit(Exit),
 }

@@ -2,14 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weir_checkpoint::{Manifest, Part};
+use weir_checkpoint::{Manifest, Parallelism, Part};
 use weir_protocol::{
-    Attempt, Blob, BlockRef, CheckpointId, CheckpointKind, Execution, Failure, FailureKind, JobUid,
+    Attempt, Blob, BlockRef, CheckpointId, CheckpointKind, Execution, Failure, FailureKind, JobGraph, JobUid,
     ManifestRef, ObjectRef, SinkHandles, SubtaskAck, SubtaskId,
 };
 use weir_runtime::Timestamp;
 
 use crate::options::Options;
+use crate::state::Layout;
 use crate::status::CheckpointStatus;
 
 /// A checkpoint from its trigger until its record is given to the journal.
@@ -19,6 +20,8 @@ pub(crate) struct InFlight {
     pub(crate) reason: CheckpointKind,
     pub(crate) triggered: Timestamp,
     pub(crate) deadline: Timestamp,
+    /// The parallelism of whatever execution goes on from here.
+    pub(crate) next: u32,
     /// Subtasks that have not acknowledged.
     pub(crate) missing: BTreeSet<SubtaskId>,
     pub(crate) acks: BTreeMap<SubtaskId, SubtaskAck>,
@@ -54,6 +57,7 @@ pub(crate) struct Recording {
 /// A subtask that refers to an object it did not list, or two that disagree about one object.
 pub(crate) fn assemble(
     options: &Options,
+    layout: &Layout,
     attempt: Attempt,
     execution: Execution,
     flight: &InFlight,
@@ -61,7 +65,7 @@ pub(crate) fn assemble(
     let job: JobUid = options.config.uid.clone();
     let mut objects = Objects::default();
     let mut parts = Vec::with_capacity(flight.acks.len());
-    for subtask in options.graph.subtasks() {
+    for subtask in layout.graph.subtasks() {
         let Some(ack) = flight.acks.get(&subtask) else {
             return Err((subtask, bug("it did not acknowledge")));
         };
@@ -75,7 +79,8 @@ pub(crate) fn assemble(
         reason: flight.reason,
         triggered_us: flight.triggered.0,
         max_parallelism: options.config.max_parallelism,
-        graph: options.graph.clone(),
+        graph: JobGraph::clone(&layout.graph),
+        parallelism: Some(Parallelism { asked: options.config.parallelism, next: flight.next }),
         objects: objects.list,
         parts,
     })

@@ -6,9 +6,12 @@
 
 mod garbage;
 mod journal;
+mod plans;
+mod requests;
 mod stored;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use weir_checkpoint::Store;
@@ -22,6 +25,9 @@ use crate::state::State;
 use crate::status::JobStatus;
 use crate::step::step;
 
+pub use plans::PlanGraph;
+pub use requests::{AskError, Requests};
+
 /// What a coordinator needs of the outside.
 pub struct Shell {
     /// The job's folder.
@@ -34,6 +40,8 @@ pub struct Shell {
     pub random: Arc<dyn Random>,
     /// Asks the job to stop. That it is closed means nothing.
     pub stop: mpsc::Receiver<StopRequest>,
+    /// Plans the job.
+    pub plan: PlanGraph,
 }
 
 /// The coordinator of one job.
@@ -42,7 +50,22 @@ pub struct Coordinator {
     shell: Shell,
     status: watch::Sender<Arc<JobStatus>>,
     timer: Option<Timestamp>,
+    asked: requests::Asked,
+    publishing: Publishing,
 }
+
+/// When the status is told again: building it takes longer the larger the job is.
+#[derive(Debug, Clone, Copy)]
+struct Publishing {
+    /// What happened since it was told is not in it yet.
+    due: bool,
+    /// Not before this.
+    earliest: Timestamp,
+}
+
+/// Between two statuses of the smallest job, and what each subtask adds to that.
+const STATUS_EVERY: Duration = Duration::from_millis(20);
+const STATUS_PER_SUBTASK: Duration = Duration::from_micros(50);
 
 /// Where tasks put what became of their action. At most a few are under way, so it needs no bound.
 type Answers = mpsc::UnboundedSender<Event>;
@@ -52,7 +75,13 @@ impl Coordinator {
     pub fn new(options: Options, shell: Shell) -> (Self, watch::Receiver<Arc<JobStatus>>) {
         let state = State::new(options);
         let (status, seen) = watch::channel(Arc::new(JobStatus::of(&state, shell.clock.now())));
-        (Self { state, shell, status, timer: None }, seen)
+        let publishing = Publishing { due: false, earliest: shell.clock.now() };
+        (Self { state, shell, status, timer: None, asked: requests::Asked::new(), publishing }, seen)
+    }
+
+    /// The way to ask something of the coordinator while it runs.
+    pub fn requests(&self) -> Requests {
+        self.asked.requests()
     }
 
     /// Claims the job and runs it until its end. To be called within a tokio runtime with time.
@@ -60,7 +89,10 @@ impl Coordinator {
         let (answers, mut answered) = mpsc::unbounded_channel();
         let records = journal::start(&self.shell, self.state.options.share(), answers.clone());
         loop {
-            let event = self.next(&mut answered).await;
+            let Some(event) = self.next(&mut answered).await else {
+                self.publish();
+                continue;
+            };
             let moment = Moment { now: self.shell.clock.now(), random: self.shell.random.next_u64() };
             for action in step(&mut self.state, event, moment) {
                 if let Some(exit) = self.act(action, &records, &answers) {
@@ -68,32 +100,29 @@ impl Coordinator {
                     return exit;
                 }
             }
-            if answered.is_empty() && self.shell.workers.events.is_empty() {
-                self.publish();
-            }
+            self.publishing.due = true;
         }
     }
 
-    /// Waits for whatever comes first. Only receives are given up, which loses nothing.
-    async fn next(&mut self, answered: &mut mpsc::UnboundedReceiver<Event>) -> Event {
-        let wait = self.timer.map(|at| at.since(self.shell.clock.now()));
-        let timer = async move {
-            match wait {
-                Some(wait) => tokio::time::sleep(wait).await,
-                None => std::future::pending().await,
-            }
-        };
+    /// Waits for whatever comes first; `None` when the status is to be told. Only receives are given up, which
+    /// loses nothing.
+    async fn next(&mut self, answered: &mut mpsc::UnboundedReceiver<Event>) -> Option<Event> {
+        let now = self.shell.clock.now();
+        let timer = after(self.timer.map(|at| at.since(now)));
+        let publish = after(self.publishing.due.then(|| self.publishing.earliest.since(now)));
         tokio::select! {
             biased;
-            Some(request) = self.shell.stop.recv() => Event::Stop(request),
-            Some(event) = answered.recv() => event,
+            () = publish => None,
+            Some(request) = self.shell.stop.recv() => Some(Event::Stop(request)),
+            Some(event) = answered.recv() => Some(event),
             () = timer => {
                 self.timer = None;
-                Event::Timer
+                Some(Event::Timer)
             }
-            Some(event) = self.shell.workers.events.recv() => from_link(event),
+            Some(event) = self.shell.workers.events.recv() => Some(from_link(event)),
+            Some((ticket, request)) = self.asked.next() => Some(Event::Asked { ticket, request }),
             // The answers' sender lives in `run`, so that branch is never closed.
-            else => Event::Timer,
+            else => Some(Event::Timer),
         }
     }
 
@@ -116,13 +145,30 @@ impl Coordinator {
             Action::Append(entry) => records.append(entry),
             Action::SetTimer { at } => self.timer = Some(at),
             Action::CollectGarbage => records.collect_garbage(),
+            Action::Plan { parallelism } => {
+                plans::plan(Arc::clone(&self.shell.plan), parallelism, answers.clone());
+            }
+            Action::Answer { ticket, answer } => self.asked.answer(ticket, answer),
             Action::Exit(exit) => return Some(exit),
         }
         None
     }
 
-    fn publish(&self) {
-        self.status.send_replace(Arc::new(JobStatus::of(&self.state, self.shell.clock.now())));
+    fn publish(&mut self) {
+        let now = self.shell.clock.now();
+        let status = JobStatus::of(&self.state, now);
+        let subtasks: usize = status.vertices.iter().map(|vertex| vertex.subtasks.len()).sum();
+        let pause = STATUS_EVERY + STATUS_PER_SUBTASK * u32::try_from(subtasks).unwrap_or(u32::MAX);
+        self.publishing = Publishing { due: false, earliest: now.after(pause) };
+        self.status.send_replace(Arc::new(status));
+    }
+}
+
+/// Waits for so long; for ever if there is nothing to wait for.
+async fn after(wait: Option<Duration>) {
+    match wait {
+        Some(wait) => tokio::time::sleep(wait).await,
+        None => std::future::pending().await,
     }
 }
 

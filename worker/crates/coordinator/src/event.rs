@@ -1,8 +1,8 @@
 //! What happens to a coordinator.
 
-use weir_checkpoint::{Body, Claimed, Durable};
+use weir_checkpoint::{Body, Claimed, Durable, Parallelism};
 use weir_protocol::{
-    CheckpointId, Failure, FromWorker, ManifestRef, Registration, Stamp, SubtaskId, WorkerId,
+    CheckpointId, Failure, FromWorker, JobGraph, ManifestRef, Registration, Stamp, SubtaskId, WorkerId,
 };
 use weir_runtime::Timestamp;
 
@@ -76,6 +76,21 @@ pub enum Event {
     Timer,
     /// Somebody wants the job to stop.
     Stop(StopRequest),
+    /// Somebody asks for something and waits for [`Action::Answer`](crate::Action::Answer).
+    Asked {
+        /// Which question it is.
+        ticket: Ticket,
+        /// What is asked for.
+        request: Request,
+    },
+    /// The job was planned at another parallelism, or could not be: the answer to
+    /// [`Action::Plan`](crate::Action::Plan).
+    Planned {
+        /// At which.
+        parallelism: u32,
+        /// The graph.
+        result: Result<Box<JobGraph>, Failure>,
+    },
     /// Garbage collection came to its end, or as far as it could.
     GarbageCollected {
         /// Records that would let more be deleted.
@@ -137,8 +152,50 @@ pub enum AppendOutcome {
 pub struct Loaded {
     /// Number of key groups it was written with.
     pub max_parallelism: u32,
+    /// At which parallelism the job goes on from it, if it says so.
+    pub parallelism: Option<Parallelism>,
     /// All prepared commits.
     pub sinks: Vec<(SubtaskId, weir_protocol::SinkHandles)>,
+}
+
+/// Tells questions apart; never used twice within an attempt.
+pub type Ticket = u64;
+
+/// What can be asked of a running coordinator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Request {
+    /// The job is to stop.
+    Stop(StopRequest),
+    /// The job is to go on at another parallelism, through a checkpoint.
+    Rescale {
+        /// Subtasks per vertex; `1 ..= maxParallelism`.
+        parallelism: u32,
+    },
+}
+
+/// A request is being carried out; the status tells how far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Accepted {
+    /// The job stops.
+    Stopping,
+    /// The job changes its parallelism; there is nothing to do if it has that already.
+    Rescaling {
+        /// What it runs at until then.
+        from: u32,
+        /// What it will run at.
+        to: u32,
+    },
+}
+
+/// Why a request is not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Refused {
+    /// It can't be done, whenever it is asked for.
+    #[error("{0}")]
+    Invalid(String),
+    /// It can't be done now.
+    #[error("{0}")]
+    NotNow(String),
 }
 
 /// How the job is to stop.

@@ -1,29 +1,73 @@
-//! `GET /v1/job`, `GET /metrics`, `GET /healthz`. Reading only; nothing here changes a job.
+//! What a coordinator tells and takes over HTTP: `GET /v1/job`, `GET /metrics`, `GET /healthz`,
+//! `POST /v1/job/stop`, `POST /v1/job/rescale`.
+//!
+//! What changes a job must be sent as JSON: a web page that a person happens to open can't do that without
+//! being asked for permission first.
 
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use crate::driver::{AskError, Requests};
+use crate::event::{Accepted, Refused, Request, StopRequest};
 use crate::metrics::render;
 use crate::status::JobStatus;
 
-type Status = watch::Receiver<Arc<JobStatus>>;
+/// What is served.
+#[derive(Clone)]
+pub struct Api {
+    /// The job's status.
+    pub status: watch::Receiver<Arc<JobStatus>>,
+    /// The way to its coordinator.
+    pub requests: Requests,
+}
 
-/// The routes over a job's status.
-pub fn router(status: Status) -> Router {
+/// The body of `POST /v1/job/stop`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct StopBody {
+    /// Whether to stop at once, without a last checkpoint.
+    #[serde(default)]
+    pub now: bool,
+}
+
+/// The body of `POST /v1/job/rescale`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RescaleBody {
+    /// Subtasks per vertex.
+    pub parallelism: u32,
+}
+
+/// What answers a change of parallelism that is under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Rescaling {
+    /// What the job runs at until then.
+    pub from: u32,
+    /// What it will run at.
+    pub to: u32,
+}
+
+/// The routes.
+pub fn router(api: Api) -> Router {
     Router::new()
         .route("/v1/job", get(job))
+        .route("/v1/job/stop", post(stop))
+        .route("/v1/job/rescale", post(rescale))
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
         .fallback(not_found)
         .method_not_allowed_fallback(not_allowed)
-        .with_state(status)
+        .with_state(api)
 }
 
 /// Serves until `stop` is done.
@@ -32,19 +76,19 @@ pub fn router(status: Status) -> Router {
 /// The listener's.
 pub async fn serve(
     listener: TcpListener,
-    status: Status,
+    api: Api,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
-    axum::serve(listener, router(status)).with_graceful_shutdown(stop).await
+    axum::serve(listener, router(api)).with_graceful_shutdown(stop).await
 }
 
-async fn job(State(status): State<Status>) -> Json<JobStatus> {
-    let status = Arc::clone(&status.borrow());
+async fn job(State(api): State<Api>) -> Json<JobStatus> {
+    let status = Arc::clone(&api.status.borrow());
     Json(JobStatus::clone(&status))
 }
 
-async fn metrics(State(status): State<Status>) -> Response {
-    let status = Arc::clone(&status.borrow());
+async fn metrics(State(api): State<Api>) -> Response {
+    let status = Arc::clone(&api.status.borrow());
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], render(&status)).into_response()
 }
@@ -53,14 +97,62 @@ async fn healthz() -> &'static str {
     "ok\n"
 }
 
+async fn stop(State(api): State<Api>, body: Result<Json<StopBody>, JsonRejection>) -> Response {
+    match body {
+        Ok(Json(StopBody { now })) => {
+            let how = if now { StopRequest::Now } else { StopRequest::Graceful };
+            answer(api.requests.ask(Request::Stop(how)).await)
+        }
+        Err(why) => malformed(&why),
+    }
+}
+
+async fn rescale(State(api): State<Api>, body: Result<Json<RescaleBody>, JsonRejection>) -> Response {
+    match body {
+        Ok(Json(RescaleBody { parallelism })) => {
+            answer(api.requests.ask(Request::Rescale { parallelism }).await)
+        }
+        Err(why) => malformed(&why),
+    }
+}
+
+/// 202: it is being done, and the status tells how far.
+fn answer(answer: Result<Accepted, AskError>) -> Response {
+    match answer {
+        Ok(Accepted::Stopping) => (StatusCode::ACCEPTED, Json(serde_json::json!({}))).into_response(),
+        Ok(Accepted::Rescaling { from, to }) => {
+            (StatusCode::ACCEPTED, Json(Rescaling { from, to })).into_response()
+        }
+        Err(AskError::Refused(Refused::Invalid(why))) => error(StatusCode::UNPROCESSABLE_ENTITY, why),
+        Err(AskError::Refused(Refused::NotNow(why))) => error(StatusCode::CONFLICT, why),
+        Err(AskError::Gone) => error(StatusCode::SERVICE_UNAVAILABLE, AskError::Gone.to_string()),
+    }
+}
+
+fn malformed(why: &JsonRejection) -> Response {
+    let text = match why {
+        JsonRejection::MissingJsonContentType(_) => {
+            "send JSON, with the header Content-Type: application/json".to_owned()
+        }
+        other => other.body_text(),
+    };
+    error(why.status(), text)
+}
+
 async fn not_found(uri: Uri) -> Response {
-    let message =
-        format!("nothing is at {}; there are GET /v1/job, GET /metrics and GET /healthz", uri.path());
+    let message = format!(
+        "nothing is at {}; there are GET /v1/job, GET /metrics, GET /healthz, POST /v1/job/stop and POST /v1/job/rescale",
+        uri.path()
+    );
     error(StatusCode::NOT_FOUND, message)
 }
 
 async fn not_allowed(uri: Uri) -> Response {
-    error(StatusCode::METHOD_NOT_ALLOWED, format!("{} can only be read, with GET", uri.path()))
+    let how = match uri.path() {
+        "/v1/job/stop" | "/v1/job/rescale" => "can only be asked for, with POST",
+        _ => "can only be read, with GET",
+    };
+    error(StatusCode::METHOD_NOT_ALLOWED, format!("{} {how}", uri.path()))
 }
 
 fn error(status: StatusCode, message: String) -> Response {

@@ -24,13 +24,16 @@ mod step;
 pub mod testing;
 
 pub use action::Action;
-pub use driver::{Coordinator, Shell};
-pub use event::{AppendOutcome, ClaimOutcome, Entry, Event, Exit, Loaded, Moment, Retained, StopRequest};
+pub use driver::{AskError, Coordinator, PlanGraph, Requests, Shell};
+pub use event::{
+    Accepted, AppendOutcome, ClaimOutcome, Entry, Event, Exit, Loaded, Moment, Refused, Request, Retained,
+    StopRequest, Ticket,
+};
 pub use link::{LinkEvent, WorkerLink, Workers};
 pub use metrics::render as render_metrics;
 pub use options::Options;
 pub use permit::{CommitPermit, Message};
-pub use placement::place;
+pub use placement::{Homes, Offer, Place, place};
 pub use restart::RestartState;
 pub use state::State;
 pub use status::JobStatus;

@@ -8,7 +8,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::status::{CheckpointState, JobState, JobStatus, SubtaskStatus};
+use crate::status::{CheckpointState, CheckpointStatus, JobState, JobStatus, RecoveryCause, SubtaskStatus};
 
 type Number = Gauge<f64, AtomicU64>;
 
@@ -25,6 +25,29 @@ struct Subtask {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SubtaskPhase {
+    vertex: String,
+    name: String,
+    subtask: u32,
+    phase: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Phase {
+    phase: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Cause {
+    cause: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct From {
+    from: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Kind {
     kind: String,
 }
@@ -36,6 +59,8 @@ pub fn render(status: &JobStatus) -> String {
     let mut registry = Registry::with_prefix_and_labels("weir", labels);
     job(&mut registry, status);
     checkpoints(&mut registry, status);
+    phases(&mut registry, status);
+    recovery(&mut registry, status);
     subtasks(&mut registry, status);
     let mut out = String::new();
     // Writing to a string does not fail.
@@ -77,6 +102,15 @@ fn job(registry: &mut Registry, status: &JobStatus) {
     number(registry, "workers", "Workers that are there", None, status.workers.len() as f64);
     let slots: u32 = status.workers.iter().map(|worker| worker.slots).sum();
     number(registry, "task_slots", "Slots that the workers offer", None, f64::from(slots));
+    let draining = status.workers.iter().filter(|worker| worker.draining).count();
+    number(registry, "workers_draining", "Workers that are about to go", None, draining as f64);
+    number(
+        registry,
+        "parallelism",
+        "Subtasks per vertex of the running or next execution",
+        None,
+        f64::from(status.parallelism),
+    );
     let troubles = Family::<Kind, Gauge>::default();
     for trouble in &status.troubles {
         troubles.get_or_create(&Kind { kind: format!("{:?}", trouble.kind) }).inc();
@@ -160,6 +194,86 @@ fn checkpoints(registry: &mut Registry, status: &JobStatus) {
     }
 }
 
+/// The newest completed checkpoint, subtask by subtask.
+fn phases(registry: &mut Registry, status: &JobStatus) {
+    let done =
+        |c: &&CheckpointStatus| matches!(c.state, CheckpointState::Committing | CheckpointState::Completed);
+    let Some(last) = status.checkpoints.newest.iter().find(done) else {
+        return;
+    };
+    let family = Family::<SubtaskPhase, Number>::default();
+    for part in &last.subtasks {
+        let vertex = status.graph.vertex(part.subtask.vertex);
+        let times = &part.times;
+        for (phase, us) in [
+            ("trigger", times.trigger_us),
+            ("align", times.align_us),
+            ("freeze", times.freeze_us),
+            ("upload", times.upload_us),
+            ("ack", times.ack_us),
+        ] {
+            let label = SubtaskPhase {
+                vertex: part.subtask.vertex.to_string(),
+                name: vertex.map(|v| v.name.clone()).unwrap_or_default(),
+                subtask: part.subtask.index,
+                phase: phase.to_owned(),
+            };
+            family.get_or_create(&label).set(us as f64 / 1e6);
+        }
+    }
+    registry.register_with_unit(
+        "subtask_checkpoint",
+        "How long each phase of the newest completed checkpoint took",
+        Unit::Seconds,
+        family,
+    );
+}
+
+/// How the newest execution came up.
+fn recovery(registry: &mut Registry, status: &JobStatus) {
+    let Some(newest) = status.recoveries.first() else {
+        return;
+    };
+    let cause = Family::<Cause, Gauge>::default();
+    for each in RecoveryCause::ALL {
+        let label = Cause { cause: format!("{each:?}") };
+        cause.get_or_create(&label).set(i64::from(each == newest.cause));
+    }
+    registry.register("recovery_cause", "1 for why the newest execution began", cause);
+    let family = Family::<Phase, Number>::default();
+    for (phase, at) in [
+        ("cancelled", newest.cancelled_us),
+        ("placed", newest.placed_us),
+        ("deployed", newest.deployed_us),
+        ("running", newest.running_us),
+        ("first_row", newest.first_row_us),
+    ] {
+        if let Some(at) = at {
+            let since = at.saturating_sub(newest.detected_us) as f64 / 1e6;
+            family.get_or_create(&Phase { phase: phase.to_owned() }).set(since);
+        }
+    }
+    registry.register_with_unit(
+        "recovery",
+        "From when the newest execution was needed to each step of its start",
+        Unit::Seconds,
+        family,
+    );
+    let read = Family::<From, Number>::default();
+    let restored = &newest.restored;
+    for (from, bytes) in [("local", restored.local_bytes), ("store", restored.stored_bytes)] {
+        read.get_or_create(&From { from: from.to_owned() }).set(bytes as f64);
+    }
+    registry.register_with_unit("recovery_read", "State that the newest execution read", Unit::Bytes, read);
+    number(
+        registry,
+        "recovery_read_duration",
+        "How long the slowest worker of the newest execution read state",
+        Some(Unit::Seconds),
+        restored.read_us as f64 / 1e6,
+    );
+}
+
 fn subtasks(registry: &mut Registry, status: &JobStatus) {
     let mut counter = |name: &str, help: &str, of: fn(&SubtaskStatus) -> u64| {
         let family = Family::<Subtask, Counter>::default();
@@ -191,6 +305,9 @@ fn subtasks(registry: &mut Registry, status: &JobStatus) {
     gauge("subtask_busy", "Share of its time that it works", Unit::Ratios, |s| Some(s.busy_ratio));
     gauge("subtask_backpressured", "Share of its time that it waits for room", Unit::Ratios, |s| {
         Some(s.backpressured_ratio)
+    });
+    gauge("subtask_idle", "Share of its time that it has nothing to do", Unit::Ratios, |s| {
+        Some(s.idle_ratio)
     });
     gauge("subtask_state", "Working state", Unit::Bytes, |s| Some(s.progress.state_bytes as f64));
 }

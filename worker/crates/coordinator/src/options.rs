@@ -25,6 +25,15 @@ pub struct Options {
     pub history: usize,
     /// How long a worker may take to stop the subtasks of an execution before it counts as lost.
     pub cancel_timeout: Duration,
+    /// How long workers that come up together are waited for before the first execution, so that subtasks spread
+    /// over all of them; counted from the first worker.
+    pub gather: Duration,
+    /// How long a new coordinator waits for all workers of an execution that it could take over to come, and
+    /// then for all to agree.
+    pub adoption_patience: Duration,
+    /// A loss of a worker this long after the last failure is followed by the next execution at once, and does
+    /// not count for the restart strategy.
+    pub calm: Duration,
     /// After how many completed checkpoints garbage is looked for.
     pub garbage_every: u32,
 }
@@ -41,12 +50,10 @@ impl Options {
             restore_from: None,
             claim_patience: None,
             history: 20,
+            gather: Duration::from_secs(1),
+            adoption_patience: Duration::from_secs(3),
+            calm: Duration::from_secs(60),
             garbage_every: 10,
         }
-    }
-
-    /// How many slots one execution takes: each holds one subtask of every vertex at most.
-    pub fn slots_needed(&self) -> u32 {
-        self.graph.vertices.iter().map(|v| v.parallelism).max().unwrap_or(0)
     }
 }

@@ -3,7 +3,8 @@
 
 use weir_checkpoint::{Body, Durable, Restore};
 use weir_protocol::{
-    CheckpointId, CheckpointKind, CheckpointMode, ManifestRef, SinkHandles, SubtaskId, ToWorker, WorkerId,
+    CheckpointId, CheckpointKind, CheckpointMode, ManifestRef, SinkHandles, Stamp, SubtaskId, ToWorker,
+    WorkerId,
 };
 use weir_runtime::Timestamp;
 
@@ -52,8 +53,14 @@ impl Message {
         mode: CheckpointMode,
         completed: Option<CheckpointId>,
         now: Timestamp,
+        hold: bool,
     ) -> Self {
-        Self(ToWorker::Trigger { id, kind, mode, completed, at_us: now.0 })
+        Self(ToWorker::Trigger { id, kind, mode, completed, at_us: now.0, hold })
+    }
+
+    /// Go on with what runs, under the stamp that this is sent with.
+    pub fn adopt(deployed: Stamp) -> Self {
+        Self(ToWorker::Adopt { deployed })
     }
 
     /// Forget a checkpoint.

@@ -17,11 +17,30 @@ pub struct RestartState {
     count: u32,
     /// The last delay without jitter.
     delay: Option<Duration>,
+    /// The newest failure, of whatever kind.
+    last: Option<Timestamp>,
 }
 
 impl RestartState {
+    /// An execution lost a worker: the same, but if nothing failed for as long as `calm` the next one follows
+    /// at once and this failure does not count. A job that is not to be restarted at all is not.
+    pub fn lost_worker(
+        &mut self,
+        strategy: &RestartStrategy,
+        calm: Duration,
+        moment: Moment,
+    ) -> Option<Duration> {
+        let quiet = self.last.is_none_or(|last| moment.now.since(last) >= calm);
+        if quiet && *strategy != RestartStrategy::None {
+            self.last = Some(moment.now);
+            return Some(Duration::ZERO);
+        }
+        self.failed(strategy, moment)
+    }
+
     /// An execution failed: how long to wait before the next, or `None` if there is to be none.
     pub fn failed(&mut self, strategy: &RestartStrategy, moment: Moment) -> Option<Duration> {
+        self.last = Some(moment.now);
         match strategy {
             RestartStrategy::None => None,
             RestartStrategy::FixedDelay { attempts, delay } => {
@@ -104,6 +123,23 @@ mod tests {
             delays(&rate, &[0, 5, 20, 21, 22]),
             [Some(1000), Some(1000), Some(1000), Some(1000), None]
         );
+    }
+
+    #[test]
+    fn the_loss_of_a_worker_after_a_calm_time_costs_nothing() {
+        let fixed = RestartStrategy::FixedDelay { attempts: 1, delay: Duration::from_secs(3) };
+        let calm = Duration::from_secs(60);
+        let mut state = RestartState::default();
+        let mut lost = |s: u64| {
+            let moment = Moment { now: Timestamp(s * 1_000_000), random: 0 };
+            state.lost_worker(&fixed, calm, moment).map(|delay| delay.as_secs())
+        };
+        assert_eq!(
+            [lost(0), lost(100), lost(110), lost(200), lost(201)],
+            [Some(0), Some(0), Some(3), Some(0), None]
+        );
+        let mut state = RestartState::default();
+        assert_eq!(state.lost_worker(&RestartStrategy::None, calm, Moment::default()), None);
     }
 
     #[test]

@@ -7,17 +7,18 @@ use std::sync::Arc;
 
 use weir_checkpoint::{Body, Counters, StopReason};
 use weir_protocol::{
-    Attempt, CheckpointId, CheckpointKind, Execution, Failure, ManifestRef, Registration, SinkHandles, Stamp,
-    SubtaskId, SubtaskProgress, WorkerId,
+    Attempt, CheckpointId, CheckpointKind, Execution, Failure, JobGraph, ManifestRef, Registration,
+    SinkHandles, Stamp, SubtaskId, SubtaskProgress, WorkerId,
 };
 use weir_runtime::Timestamp;
 
 use crate::checkpoint::{InFlight, Recording};
-use crate::event::{Entry, Exit, Retained};
+use crate::event::{Entry, Exit, Retained, Ticket};
 use crate::options::Options;
 use crate::permit::CommitPermit;
+use crate::placement::{Homes, Place, spread};
 use crate::restart::RestartState;
-use crate::status::{CheckpointStatus, FailureStatus, RestartStatus};
+use crate::status::{CheckpointStatus, FailureStatus, RecoveryStatus, RestartStatus};
 
 /// The state of a coordinator, from its start to its exit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +30,19 @@ pub struct State {
     pub(crate) attempt: Attempt,
     pub(crate) execution: Execution,
     pub(crate) workers: BTreeMap<WorkerId, Worker>,
+    /// Workers that are about to go and may not yet.
+    pub(crate) draining: BTreeSet<WorkerId>,
+    /// What every execution from now on runs.
+    pub(crate) layout: Layout,
+    pub(crate) planning: Option<Planning>,
+    /// The parallelism that the job is to change to, through a last checkpoint of what runs.
+    pub(crate) rescale: Option<Layout>,
+    /// What the next execution runs, where that is decided: the checkpoint that it starts from says so.
+    pub(crate) next_layout: Option<Layout>,
+    /// The checkpoint behind which sources read nothing, for the next execution goes on from it.
+    pub(crate) held: Option<Held>,
+    pub(crate) gathering: Gathering,
+    pub(crate) homes: Homes,
     pub(crate) deployment: Deployment,
     /// The newest completed checkpoint: what the next execution restores.
     pub(crate) point: Option<Point>,
@@ -60,8 +74,12 @@ pub(crate) enum Phase {
     Claiming,
     /// The manifest of the restore point is being read.
     Loading,
+    /// The job is being planned at the parallelism that it goes on with.
+    Planning,
     /// Not enough slots yet.
     Waiting,
+    /// What runs is being taken over; these workers have not said that theirs go on.
+    Adopting { missing: BTreeSet<WorkerId>, deadline: Timestamp },
     /// Subtasks are being started; these workers have not said that theirs are up.
     Deploying { missing: BTreeSet<WorkerId> },
     /// The commits of the restore point are being repeated.
@@ -93,17 +111,69 @@ pub(crate) struct Ending {
     pub(crate) complete: bool,
 }
 
+/// A graph with the parallelism that it was planned at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Layout {
+    pub(crate) parallelism: u32,
+    pub(crate) graph: Arc<JobGraph>,
+}
+
+impl Layout {
+    /// How many slots one execution takes: each holds one subtask of every vertex at most.
+    pub(crate) fn slots_needed(&self) -> u32 {
+        self.graph.vertices.iter().map(|v| v.parallelism).max().unwrap_or(0)
+    }
+}
+
+/// What a plan is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Planning {
+    /// The next execution.
+    Start { parallelism: u32 },
+    /// A change of parallelism, which is answered when it is planned.
+    Rescale { parallelism: u32, ticket: Ticket },
+}
+
+/// The last checkpoint of an execution that another follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Held {
+    pub(crate) id: CheckpointId,
+    pub(crate) triggered: Timestamp,
+    /// The parallelism that the next execution has, as the checkpoint says.
+    pub(crate) next: u32,
+}
+
+/// Workers that come up together are waited for, before the first execution of an attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Gathering {
+    /// No worker has come.
+    #[default]
+    Nobody,
+    /// The first one came.
+    Since(Timestamp),
+    /// An execution was deployed or taken over.
+    Over,
+}
+
 /// A worker that is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Worker {
     pub(crate) registration: Registration,
     pub(crate) troubles: Vec<Failure>,
+    /// Whether it was told that it may end.
+    pub(crate) released: bool,
 }
 
 /// What the current execution consists of.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Deployment {
-    pub(crate) placement: BTreeMap<SubtaskId, (WorkerId, u32)>,
+    pub(crate) placement: BTreeMap<SubtaskId, Place>,
+    /// The workers that take part, with how many of their slots are used.
+    pub(crate) workers: BTreeMap<WorkerId, u32>,
+    /// Whether it was taken over from another coordinator: rows have been flowing since before.
+    pub(crate) adopted: bool,
+    /// Bytes of state that changed since the last checkpoint, over all subtasks.
+    pub(crate) dirty: u64,
     /// Workers that said that all their subtasks have stopped.
     pub(crate) stopped: BTreeSet<WorkerId>,
     /// Source subtasks that came to their end.
@@ -114,9 +184,18 @@ pub(crate) struct Deployment {
 }
 
 impl Deployment {
+    /// Nothing of it is up yet.
+    pub(crate) fn new(graph: &JobGraph, places: &[Place]) -> Self {
+        let mut workers = BTreeMap::new();
+        for (worker, _) in places {
+            *workers.entry(*worker).or_default() += 1;
+        }
+        Self { placement: spread(graph, places), workers, ..Self::default() }
+    }
+
     /// The workers that take part.
-    pub(crate) fn workers(&self) -> BTreeSet<WorkerId> {
-        self.placement.values().map(|(worker, _)| *worker).collect()
+    pub(crate) fn worker_ids(&self) -> BTreeSet<WorkerId> {
+        self.workers.keys().copied().collect()
     }
 }
 
@@ -207,6 +286,8 @@ pub(crate) struct Memory {
     pub(crate) checkpoints: VecDeque<CheckpointStatus>,
     /// Newest first.
     pub(crate) restarts: VecDeque<RestartStatus>,
+    /// Newest first; the first may not be over.
+    pub(crate) recoveries: VecDeque<RecoveryStatus>,
     pub(crate) last_failure: Option<FailureStatus>,
     pub(crate) last_completed: Option<Timestamp>,
 }
@@ -214,6 +295,8 @@ pub(crate) struct Memory {
 impl State {
     /// A coordinator that has done nothing yet.
     pub fn new(options: Options) -> Self {
+        let layout =
+            Layout { parallelism: options.config.parallelism, graph: Arc::new(options.graph.clone()) };
         Self {
             options: Given(Arc::new(options)),
             phase: Phase::Claiming,
@@ -221,6 +304,14 @@ impl State {
             attempt: Attempt(0),
             execution: Execution(0),
             workers: BTreeMap::new(),
+            draining: BTreeSet::new(),
+            layout,
+            planning: None,
+            rescale: None,
+            next_layout: None,
+            held: None,
+            gathering: Gathering::default(),
+            homes: Homes::default(),
             deployment: Deployment::default(),
             point: None,
             restored: None,
@@ -268,6 +359,11 @@ impl State {
     /// Whether rows flow.
     pub fn is_running(&self) -> bool {
         matches!(self.phase, Phase::Running { .. })
+    }
+
+    /// The parallelism of the running or next execution.
+    pub fn parallelism(&self) -> u32 {
+        self.layout.parallelism
     }
 
     /// The checkpoint that waits for acknowledgements.

@@ -5,8 +5,8 @@ mod build;
 use serde::{Deserialize, Serialize};
 use weir_checkpoint::Counters;
 use weir_protocol::{
-    Attempt, CheckpointId, CheckpointKind, Execution, Failure, JobGraph, JobUid, PhaseTimes, SubtaskId,
-    SubtaskProgress, VertexId, WorkerId,
+    Attempt, CheckpointId, CheckpointKind, Execution, Failure, JobGraph, JobUid, PhaseTimes, RestoreReport,
+    SubtaskId, SubtaskProgress, VertexId, WorkerId,
 };
 
 /// The whole status of a job: what `GET /v1/job` returns. Times are microseconds since the Unix epoch.
@@ -29,6 +29,10 @@ pub struct JobStatus {
     pub execution: Execution,
     /// When the running execution came up; absent while none runs.
     pub running_since_us: Option<u64>,
+    /// Subtasks per vertex of the running or next execution.
+    pub parallelism: u32,
+    /// The parallelism that the job is about to change to.
+    pub rescaling_to: Option<u32>,
     /// The job graph.
     pub graph: JobGraph,
     /// The workers that are there.
@@ -49,6 +53,8 @@ pub struct JobStatus {
     pub checkpoints: CheckpointsStatus,
     /// The newest restarts, newest first; how many there were in all is in the counters.
     pub restarts: Vec<RestartStatus>,
+    /// How the newest executions came up, newest first; the first may not be over.
+    pub recoveries: Vec<RecoveryStatus>,
     /// What is wrong now and being waited out.
     pub troubles: Vec<Failure>,
     /// The newest failure of an execution, also after the job went on.
@@ -105,6 +111,8 @@ pub struct WorkerStatus {
     pub slots: u32,
     /// Slots that the running execution uses.
     pub used: u32,
+    /// Whether it is about to go and takes no new subtasks.
+    pub draining: bool,
 }
 
 /// A vertex: sums over its subtasks.
@@ -159,6 +167,8 @@ pub struct SubtaskStatus {
     pub busy_ratio: f64,
     /// Share of its time that it waited for room in an output, likewise, 0 to 1.
     pub backpressured_ratio: f64,
+    /// Share of its time that it had nothing to do, likewise, 0 to 1.
+    pub idle_ratio: f64,
 }
 
 /// All about checkpoints.
@@ -258,6 +268,68 @@ pub struct RestartStatus {
     pub failure: FailureStatus,
     /// How long the next one was put off, microseconds; absent if there is none.
     pub delay_us: Option<u64>,
+}
+
+/// Why an execution began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum RecoveryCause {
+    /// The attempt began.
+    Start,
+    /// The one before failed.
+    Failure,
+    /// The one before lost a worker.
+    LostWorker,
+    /// A worker was to go.
+    Drain,
+    /// The parallelism was changed.
+    Rescale,
+    /// What ran under another coordinator was taken over; rows did not stop.
+    Adoption,
+}
+
+impl RecoveryCause {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Start, Self::Failure, Self::LostWorker, Self::Drain, Self::Rescale, Self::Adoption];
+}
+
+/// How an execution came up. Times are microseconds since the Unix epoch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecoveryStatus {
+    /// Which execution.
+    pub execution: Execution,
+    /// Why it began.
+    pub cause: RecoveryCause,
+    /// What went wrong with the one before.
+    pub failure: Option<Failure>,
+    /// Subtasks per vertex.
+    pub parallelism: u32,
+    /// When the coordinator noticed that another execution was needed; after a drain or a change of parallelism
+    /// when sources stopped reading.
+    pub detected_us: u64,
+    /// When all subtasks of the one before had stopped.
+    pub cancelled_us: Option<u64>,
+    /// When workers were told to start subtasks.
+    pub placed_us: Option<u64>,
+    /// When all subtasks were up and had read their state.
+    pub deployed_us: Option<u64>,
+    /// When outstanding commits were repeated and rows were let in.
+    pub running_us: Option<u64>,
+    /// When a sink put out its first row, by the clock of its worker; absent after a take-over.
+    pub first_row_us: Option<u64>,
+    /// What was read: bytes over all workers, and the time of the slowest.
+    pub restored: RestoreReport,
+}
+
+impl RecoveryStatus {
+    /// How long rows stood still, microseconds; absent before they flow again.
+    pub fn pause_us(&self) -> Option<u64> {
+        match self.cause {
+            RecoveryCause::Adoption => self.running_us.map(|_| 0),
+            _ => self.first_row_us.or(self.running_us).map(|end| end.saturating_sub(self.detected_us)),
+        }
+    }
 }
 
 /// A failure with its place and time.

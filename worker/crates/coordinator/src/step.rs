@@ -25,6 +25,8 @@ pub fn step(state: &mut State, event: Event, at: Moment) -> Vec<Action> {
         Event::ManifestLoaded { id, result } => step.manifest_loaded(id, result),
         Event::Timer => step.timer(),
         Event::Stop(request) => step.stop(request),
+        Event::Asked { ticket, request } => step.asked(ticket, request),
+        Event::Planned { parallelism, result } => step.planned(parallelism, result),
         Event::GarbageCollected { proposed, failure } => step.garbage_collected(proposed, failure),
         Event::StoreTrouble(trouble) => step.state.journal.trouble = trouble,
     }

@@ -72,7 +72,12 @@ pub fn options(parallelism: u32) -> Options {
         on_unreadable: OnUnreadable::Stop,
         liveness: weir_protocol::LivenessConfig::default(),
     };
-    Options { garbage_every: 1, ..Options::new(config, graph(parallelism), "spec") }
+    Options {
+        garbage_every: 1,
+        gather: Duration::ZERO,
+        adoption_patience: Duration::ZERO,
+        ..Options::new(config, graph(parallelism), "spec")
+    }
 }
 
 /// What a worker with so many slots says of itself.

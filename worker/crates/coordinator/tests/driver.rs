@@ -109,6 +109,7 @@ impl Job {
             clock: Arc::new(SystemClock::default()),
             random: Arc::new(SeededRandom::new(7)),
             stop: stopped,
+            plan: Arc::new(|parallelism| Ok(testing::graph(parallelism))),
         };
         let (coordinator, status) = Coordinator::new(options, shell);
         (coordinator, status, stop)
@@ -188,11 +189,13 @@ async fn the_status_is_served_and_what_is_not_there_is_said_clearly() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let job = Job::new();
     let (coordinator, status, _stop) = job.coordinator(true);
+    let requests = coordinator.requests();
     coordinator.run().await;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let at = listener.local_addr().expect("an address");
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
-    let server = tokio::spawn(http::serve(listener, status, async move { drop(ended.await) }));
+    let server =
+        tokio::spawn(http::serve(listener, http::Api { status, requests }, async move { drop(ended.await) }));
     for (path, expected) in [
         (
             "/v1/job",

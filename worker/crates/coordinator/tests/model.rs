@@ -77,14 +77,34 @@ fn garbage_is_collected_beside_a_coordinator_that_takes_over() {
 
 #[test]
 fn two_subtasks_with_failures() {
-    let one = Setup { unclear: 0, crashes: 0, starts: 1, ..Setup::model(2) };
+    let one = Setup { unclear: 0, crashes: 0, starts: 1, workers: 2, group: 0, ..Setup::model(2) };
     explore("failures", Setup { failures: 1, timers: 2, ..one });
 }
 
 #[test]
 fn messages_that_come_again() {
-    let one = Setup { unclear: 0, crashes: 0, starts: 1, ..Setup::model(1) };
+    let one = Setup { unclear: 0, crashes: 0, starts: 1, workers: 1, group: 0, ..Setup::model(1) };
     explore("repeats", Setup { repeats: 1, failures: 1, timers: 3, ..one });
+}
+
+#[test]
+fn what_runs_is_taken_over_when_its_coordinator_dies_at_any_step() {
+    let two =
+        Setup { unclear: 0, crashes: 1, starts: 2, at_once: 1, workers: 2, group: 0, ..Setup::model(2) };
+    explore("taking over", Setup { timers: 1, ..two });
+}
+
+#[test]
+fn what_was_given_up_is_not_taken_over() {
+    let zombie =
+        Setup { unclear: 0, crashes: 1, starts: 2, at_once: 1, workers: 2, group: 0, ..Setup::model(1) };
+    explore("zombies", Setup { failures: 1, timers: 1, ..zombie });
+}
+
+#[test]
+fn a_worker_is_left_and_the_parallelism_changes_at_any_step() {
+    let one = Setup { unclear: 0, crashes: 0, starts: 1, workers: 2, group: 0, ..Setup::model(1) };
+    explore("moving", Setup { moves: 1, timers: 2, ..one });
 }
 
 /// Looks for a violation until one is found, at most for a while.
@@ -116,4 +136,12 @@ fn mutants_of_checkpoints_are_caught() {
     catches(Mutant::OldAckAccepted, again);
     let split = Setup { splits: 2, crashes: 1, unclear: 0, timers: 2, rows: 2, ..Setup::model(1) };
     catches(Mutant::QuietSplitLeftOut, split);
+}
+
+/// Those that take a longer way are left to the seeds.
+#[test]
+fn mutants_of_planned_moves_are_caught() {
+    let one = || Setup { unclear: 0, crashes: 0, starts: 1, workers: 2, group: 0, ..Setup::model(1) };
+    catches(Mutant::HoldIgnored, Setup { moves: 1, timers: 2, rows: 2, ..one() });
+    catches(Mutant::ReleasedTooEarly, Setup { moves: 1, timers: 2, ..one() });
 }

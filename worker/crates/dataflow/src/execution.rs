@@ -79,6 +79,7 @@ impl Execution {
             exhausted: Vec::new(),
             completed: None,
             acknowledged: None,
+            triggered: CheckpointId(0),
         };
         let ranges = ranges(&deployment);
         let subtasks = deployment.placed.len();
@@ -122,6 +123,7 @@ impl Execution {
         up.then(|| RunningExecution {
             completed: self.ledger.completed(),
             acknowledged: self.ledger.acknowledged(),
+            triggered: self.triggered.max(self.ledger.newest()),
             ..self.running.clone()
         })
     }
@@ -135,6 +137,8 @@ impl Execution {
     /// that one may be durable, which the new coordinator knows. Gives the one that was given up.
     pub(crate) fn adopt(&mut self, stamp: Stamp) -> Option<CheckpointId> {
         self.running.stamp = stamp;
+        // What was to follow the checkpoint for which sources hold is the new one's to decide.
+        self.tell(Command::Hold(None));
         // Not even its number may be used again: barriers of it may still be on their way.
         self.triggered = self.triggered.max(self.ledger.newest());
         let given_up = self.ledger.in_flight().filter(|_| self.ledger.acknowledged().is_none());
@@ -179,17 +183,18 @@ impl Execution {
         }
     }
 
-    /// The coordinator begins a checkpoint.
+    /// The coordinator begins a checkpoint, behind whose barrier sources read nothing if they are to `hold`.
     ///
     /// # Errors
     /// A number that was used before: barriers of that other checkpoint may still be on their way.
-    pub(crate) fn trigger(&mut self, barrier: Barrier) -> Result<(), Failure> {
+    pub(crate) fn trigger(&mut self, barrier: Barrier, hold: bool) -> Result<(), Failure> {
         if barrier.id <= self.triggered {
             let text = format!("checkpoint {} was begun here before, by another coordinator", barrier.id);
             return Err(Failure::new(FailureKind::Worker, text));
         }
         self.triggered = barrier.id;
         if self.begin(barrier.id, barrier.completed) {
+            self.tell(Command::Hold(hold.then_some(barrier.id)));
             self.tell(Command::Trigger(barrier));
         }
         Ok(())

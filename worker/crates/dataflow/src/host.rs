@@ -227,8 +227,9 @@ impl Host {
                 self.deploy(stamp, parallelism, placement, &peers, restore);
             }
             ToWorker::Adopt { deployed } => self.adopt(stamp, &deployed),
-            ToWorker::Trigger { id, kind, mode, completed, at_us } => {
-                self.trigger(&stamp, Barrier { id, kind, mode, completed, triggered_us: at_us });
+            ToWorker::Trigger { id, kind, mode, completed, at_us, hold } => {
+                let barrier = Barrier { id, kind, mode, completed, triggered_us: at_us };
+                self.trigger(&stamp, barrier, hold);
             }
             ToWorker::Abort { id } => {
                 if let Some((execution, uploads)) = self.running(&stamp) {
@@ -314,9 +315,9 @@ impl Host {
         }
     }
 
-    fn trigger(&mut self, stamp: &Stamp, barrier: Barrier) {
+    fn trigger(&mut self, stamp: &Stamp, barrier: Barrier, hold: bool) {
         let Some((execution, _)) = self.running(stamp) else { return };
-        if let Err(failure) = execution.trigger(barrier) {
+        if let Err(failure) = execution.trigger(barrier, hold) {
             for subtask in execution.subtasks() {
                 let failure = failure.clone();
                 self.say(stamp, FromWorker::Decline { id: barrier.id, subtask, failure });

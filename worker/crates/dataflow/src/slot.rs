@@ -29,6 +29,8 @@ const PARTS_WAITING: usize = 64;
 pub(crate) enum Command {
     /// Sources may read.
     Admit,
+    /// Sources read nothing until that checkpoint is given up; or they do again.
+    Hold(Option<CheckpointId>),
     /// Sources insert this barrier.
     Trigger(Barrier),
     /// A checkpoint will not complete.
@@ -175,6 +177,7 @@ fn until(now: Timestamp, publish_at: Timestamp, timer: Option<Timestamp>) -> Dur
 fn obey(subtask: &mut Subtask, command: Command) {
     match command {
         Command::Admit => subtask.admit(),
+        Command::Hold(checkpoint) => subtask.hold(checkpoint),
         Command::Trigger(barrier) => subtask.trigger(barrier),
         Command::Abort(id) => subtask.abort(id),
         Command::Complete(id) => subtask.complete(id),

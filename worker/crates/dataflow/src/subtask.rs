@@ -45,6 +45,8 @@ pub(crate) struct Subtask {
     trackers: Trackers,
     /// The barrier that waits until the chain has given all output of what came before it.
     due: Option<(Barrier, Timestamp)>,
+    /// The checkpoint that another execution goes on from: behind its barrier a source reads nothing.
+    held: Option<CheckpointId>,
     snapshot: Option<Snapshot>,
     events: Events,
     clock: Arc<dyn Clock>,
@@ -79,6 +81,7 @@ impl Subtask {
             next_input: 0,
             trackers: parts.trackers,
             due: None,
+            held: None,
             snapshot: None,
             events: parts.events,
             clock: parts.clock,
@@ -95,6 +98,11 @@ impl Subtask {
         }
     }
 
+    /// Sources read nothing until this checkpoint is given up; or they do again.
+    pub(crate) fn hold(&mut self, checkpoint: Option<CheckpointId>) {
+        self.held = checkpoint;
+    }
+
     /// The coordinator began a checkpoint; of interest to sources only.
     pub(crate) fn trigger(&mut self, barrier: Barrier) {
         if self.source.is_some() {
@@ -105,6 +113,7 @@ impl Subtask {
     /// A checkpoint will not complete.
     pub(crate) fn abort(&mut self, id: CheckpointId) {
         self.alignment.abort(id);
+        self.held = self.held.filter(|held| *held != id);
         if self.due.is_some_and(|(barrier, _)| barrier.id == id) {
             self.due = None;
         }
@@ -173,6 +182,9 @@ impl Subtask {
     }
 
     fn read_source(&mut self) -> Result<Step, Failure> {
+        if self.held.is_some() {
+            return Ok(Step::Empty);
+        }
         let Some(source) = &mut self.source else { return Ok(Step::Empty) };
         match source.poll(self.clock.now())? {
             Given::Rows { chunk, read, advance } => {

@@ -164,6 +164,9 @@ pub enum ToWorker {
         completed: Option<CheckpointId>,
         /// Coordinator's clock at the trigger, microseconds since the Unix epoch; for durations only.
         at_us: u64,
+        /// Whether sources read nothing behind the barrier, since another execution goes on from there; until
+        /// this checkpoint is given up or another begins.
+        hold: bool,
     },
     /// Forget a checkpoint that will not complete.
     Abort {

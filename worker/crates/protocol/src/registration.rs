@@ -46,4 +46,7 @@ pub struct RunningExecution {
     pub completed: Option<CheckpointId>,
     /// A checkpoint that it has acknowledged in full and of which it does not know whether it is durable.
     pub acknowledged: Option<CheckpointId>,
+    /// The highest number of a checkpoint that ever began here; 0 if none did. Barriers of it may still be on
+    /// their way, so another coordinator goes on above it.
+    pub triggered: CheckpointId,
 }

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weir_checkpoint::journal::{decode_record, digest};
 use weir_checkpoint::{Body, Manifest, Record, Restore, Slot};
-use weir_protocol::{Blob, CheckpointId, SubtaskId};
+use weir_protocol::{Attempt, Blob, CheckpointId, Execution, Stamp, SubtaskId};
 
 use crate::setup::Setup;
 use crate::store::SimStore;
-use crate::worker::{Handle, SinkState, SourceState, Tag, value};
+use crate::task::{Handle, SinkState, SourceState, Tag, value};
 
 /// The history of a world.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +19,8 @@ pub(crate) struct Ghost {
     pub(crate) manifests: BTreeMap<String, Manifest>,
     /// Rows that are visible.
     pub(crate) rows: BTreeSet<u32>,
+    /// How far each deployment has read each split.
+    pub(crate) read: BTreeMap<(Attempt, Execution), BTreeMap<u32, u32>>,
     /// The first invariant that broke.
     pub(crate) violation: Option<String>,
 }
@@ -115,11 +117,11 @@ impl Ghost {
 
     /// K1 and K2.
     fn check_manifest(&mut self, record: &Record, id: CheckpointId, manifest: &Manifest, setup: &Setup) {
-        let subtasks: Vec<SubtaskId> = setup.options.graph.subtasks().collect();
+        let subtasks: Vec<SubtaskId> = manifest.graph.subtasks().collect();
         let parts: Vec<SubtaskId> = manifest.parts.iter().map(|part| part.subtask).collect();
         self.require(parts == subtasks, "K1: not one part per subtask");
         let mut positions: BTreeMap<u32, u32> = BTreeMap::new();
-        let mut sums = vec![0_u64; setup.workers];
+        let mut sums: BTreeMap<u32, u64> = BTreeMap::new();
         for part in &manifest.parts {
             let list = |name: &str| {
                 let lists = part.state.iter().flat_map(|state| &state.lists);
@@ -134,18 +136,46 @@ impl Ghost {
             if let Some(SourceState { positions: own }) = list("source").and_then(|blob| read(&blob)) {
                 positions.extend(own);
             }
-            if let Some(SinkState { sum }) = list("sink").and_then(|blob| read(&blob)) {
-                sums[part.subtask.index as usize] = sum;
+            if let Some(SinkState { sums: own }) = list("sink").and_then(|blob| read(&blob)) {
+                own.into_iter().for_each(|(group, sum)| *sums.entry(group).or_default() += sum);
             }
         }
         self.require(positions.len() == setup.splits as usize, "K2: a split is missing in the checkpoint");
-        let mut fold = vec![0_u64; setup.workers];
+        let mut fold: BTreeMap<u32, u64> = BTreeMap::new();
         for (split, position) in positions {
             for row in (0..position).map(|at| value(split, at)) {
-                fold[row as usize % setup.workers] += u64::from(row);
+                *fold.entry(row % setup.options.config.max_parallelism).or_default() += u64::from(row);
             }
         }
         self.require(fold == sums, "K2: the state is not the fold of the input before the cut");
+    }
+
+    /// The attempt that has the authority.
+    pub(crate) fn attempt(&self) -> Attempt {
+        self.log.values().next_back().map_or(Attempt(0), |(record, _)| record.attempt)
+    }
+
+    /// The checkpoint that an attempt's claim captured.
+    pub(crate) fn captured(&self, attempt: Attempt) -> Option<CheckpointId> {
+        let claim = self.bodies().find(|r| r.attempt == attempt && matches!(r.body, Body::Claim { .. }));
+        claim.and_then(crate::process::captured)
+    }
+
+    /// A deployment has read a split up to there.
+    pub(crate) fn read_up_to(&mut self, deployed: Stamp, split: u32, at: u32) {
+        self.read.entry((deployed.attempt, deployed.execution)).or_default().insert(split, at);
+    }
+
+    /// D1: another execution goes on from there as it was planned.
+    pub(crate) fn moved(&mut self, before: &Stamp, restored: Option<&Manifest>) {
+        let read_before = self.read.get(&(before.attempt, before.execution)).cloned().unwrap_or_default();
+        let lists =
+            restored.iter().flat_map(|m| &m.parts).flat_map(|part| &part.state).flat_map(|s| &s.lists);
+        let sources = lists.filter(|(name, _)| name == "source").flat_map(|(_, blobs)| blobs);
+        let saved: BTreeMap<u32, u32> =
+            sources.filter_map(read::<SourceState>).flat_map(|source| source.positions).collect();
+        let again = read_before.iter().any(|(split, at)| saved.get(split).copied().unwrap_or(0) < *at);
+        self.require(!again, "D1: rows are read again after a planned move");
     }
 
     /// A process says that an append succeeded.

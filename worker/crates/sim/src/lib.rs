@@ -11,6 +11,7 @@ mod process;
 mod seeded;
 mod setup;
 mod store;
+mod task;
 mod worker;
 mod world;
 

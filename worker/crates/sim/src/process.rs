@@ -1,6 +1,6 @@
-//! A coordinator process with its workers: the real step function and the real journal machines, driven by hand.
+//! A coordinator process: the real step function and the real journal machines, driven by hand.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use weir_checkpoint::gc::Plan;
 use weir_checkpoint::journal::{Append, Claim};
@@ -8,8 +8,6 @@ use weir_checkpoint::{Claimed, Manifest, Record, Restore, Slot, View};
 use weir_coordinator::{Exit, State};
 use weir_protocol::{FromWorker, Stamp, WorkerId};
 use weir_runtime::Timestamp;
-
-use crate::worker::Worker;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Process {
@@ -28,7 +26,14 @@ pub(crate) struct Process {
     pub(crate) manifest: Option<Manifest>,
     pub(crate) timer: Option<Timestamp>,
     pub(crate) sweep: Option<Sweeping>,
-    pub(crate) workers: Vec<Worker>,
+    /// The number that the next worker gets.
+    pub(crate) next_worker: u64,
+    /// Workers that have left it while it stood still.
+    pub(crate) gone: VecDeque<WorkerId>,
+    /// What it deployed or took over last.
+    pub(crate) deployed: Option<Stamp>,
+    /// Whether somebody asked for another parallelism.
+    pub(crate) rescaled: bool,
     pub(crate) repeats: VecDeque<(WorkerId, Stamp, FromWorker)>,
     pub(crate) exit: Option<Exit>,
 }
@@ -74,11 +79,6 @@ impl Process {
     pub(crate) fn nonce(&mut self) -> String {
         self.nonces += 1;
         format!("p{}.{}", self.number, self.nonces)
-    }
-
-    /// The ids of all its workers.
-    pub(crate) fn worker_ids(&self) -> BTreeSet<WorkerId> {
-        self.workers.iter().map(|w| w.id).collect()
     }
 }
 

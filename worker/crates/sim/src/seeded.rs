@@ -69,8 +69,11 @@ fn pick(world: &World, random: &SeededRandom) -> Option<Choice> {
     let choices = world.choices();
     let weight = |choice: &Choice| match choice {
         Choice::Start if world.processes.is_empty() => 100,
-        Choice::Start | Choice::Stop { .. } => 1,
-        Choice::Crash { .. } | Choice::LoseWorker { .. } | Choice::FailTask { .. } => 1,
+        Choice::Start | Choice::End { .. } => 1,
+        Choice::Crash { .. } | Choice::Kill { .. } | Choice::Cut { .. } | Choice::FailTask { .. } => 1,
+        Choice::Drain { .. } | Choice::Rescale { .. } => 1,
+        Choice::Stop { w } if world.workers[*w].paused => 5,
+        Choice::Stop { .. } | Choice::Stray { .. } => 2,
         Choice::Pause { p } if world.processes[*p].paused => 5,
         Choice::Pause { .. } => 2,
         Choice::Manifest { ok: false, .. } | Choice::Upload { ok: false, .. } => 2,

@@ -24,11 +24,23 @@ pub enum Mutant {
     OldAckAccepted,
     /// A split that did not move since the restore is left out of the checkpoint.
     QuietSplitLeftOut,
+    /// What runs is taken over although one of its subtasks is not there.
+    AdoptIncomplete,
+    /// What runs is taken over although another deployment completed the newest checkpoint.
+    AdoptOlder,
+    /// A worker's word that it has committed is taken from an execution that is over.
+    OldCommitAccepted,
+    /// Rows are taken from another deployment, whose subtasks have not stopped yet.
+    OldRowsAccepted,
+    /// Sources read on behind the barrier from which another execution goes on.
+    HoldIgnored,
+    /// A worker that is to go is let go while subtasks run on it.
+    ReleasedTooEarly,
 }
 
 impl Mutant {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 14] = [
         Self::NoBoundaryCheck,
         Self::RestoreReadAgain,
         Self::AppendAtNewEnd,
@@ -37,6 +49,12 @@ impl Mutant {
         Self::CommitBeforeRecord,
         Self::OldAckAccepted,
         Self::QuietSplitLeftOut,
+        Self::AdoptIncomplete,
+        Self::AdoptOlder,
+        Self::OldCommitAccepted,
+        Self::OldRowsAccepted,
+        Self::HoldIgnored,
+        Self::ReleasedTooEarly,
     ];
 }
 
@@ -45,9 +63,14 @@ impl Mutant {
 pub struct Setup {
     /// What every coordinator is started with.
     pub options: Options,
-    /// Workers of each process, one slot each; also the job's parallelism.
+    /// Worker processes.
     pub workers: usize,
-    /// Splits of the source; split `s` belongs to subtask `s % workers`.
+    /// Slots of each.
+    pub slots: u32,
+    /// Workers come in groups of this size, the first of which connects to odd coordinators as long as it can,
+    /// and the second to even ones; 0: they connect to whichever comes first.
+    pub group: usize,
+    /// Splits of the source; split `s` belongs to subtask `s % parallelism`.
     pub splits: u32,
     /// Rows of each split.
     pub rows: u32,
@@ -63,6 +86,8 @@ pub struct Setup {
     pub crashes: u32,
     /// Losses of workers, failures of subtasks, declined checkpoints.
     pub failures: u32,
+    /// Workers that are asked to go, and changes of parallelism.
+    pub moves: u32,
     /// Times that a timer may ring.
     pub timers: u32,
     /// Whether what is not about coordinators and store happens at once, so that fewer orders exist.
@@ -77,8 +102,8 @@ pub struct Setup {
 
 impl Setup {
     /// Small enough to be explored wholly.
-    pub fn model(workers: usize) -> Self {
-        let mut options = testing::options(workers as u32);
+    pub fn model(parallelism: u32) -> Self {
+        let mut options = testing::options(parallelism);
         let checkpoint = &mut options.config.checkpoint;
         checkpoint.interval = Duration::ZERO;
         checkpoint.timeout = Duration::ZERO;
@@ -89,8 +114,10 @@ impl Setup {
         options.cancel_timeout = Duration::ZERO;
         Self {
             options,
-            workers,
-            splits: workers as u32,
+            workers: 2 * parallelism as usize,
+            slots: 1,
+            group: parallelism as usize,
+            splits: parallelism,
             rows: 1,
             starts: 2,
             at_once: 2,
@@ -98,6 +125,7 @@ impl Setup {
             repeats: 0,
             crashes: 1,
             failures: 0,
+            moves: 0,
             timers: 1,
             eager: true,
             collect: false,
@@ -115,10 +143,14 @@ impl Setup {
         };
         options.config.checkpoint.interval = Duration::from_millis(100);
         options.config.checkpoint.timeout = Duration::from_secs(5);
+        options.gather = Duration::from_millis(20);
+        options.adoption_patience = Duration::from_millis(100);
         options.history = 2;
         Self {
             options,
-            workers: 2,
+            workers: 4,
+            slots: 1,
+            group: 0,
             splits: 3,
             rows: 8,
             starts: 12,
@@ -126,7 +158,8 @@ impl Setup {
             unclear: 30,
             repeats: 20,
             crashes: 12,
-            failures: 8,
+            failures: 10,
+            moves: 4,
             timers: u32::MAX,
             eager: false,
             collect: true,

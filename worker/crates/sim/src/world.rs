@@ -18,6 +18,9 @@ use crate::ghost::Ghost;
 use crate::process::Process;
 use crate::setup::Setup;
 use crate::store::SimStore;
+use crate::worker::Worker;
+
+pub(crate) use choices::failure;
 
 /// A job's whole world at one moment.
 #[derive(Clone)]
@@ -27,6 +30,7 @@ pub struct World {
     pub(crate) store: SimStore,
     pub(crate) ghost: Ghost,
     pub(crate) processes: Vec<Process>,
+    pub(crate) workers: Vec<Worker>,
     /// Creates whose senders gave up waiting.
     pub(crate) late: Vec<(Slot, Bytes)>,
     /// Processes that were started so far.
@@ -46,6 +50,7 @@ pub(crate) struct Left {
     pub(crate) repeats: u32,
     pub(crate) crashes: u32,
     pub(crate) failures: u32,
+    pub(crate) moves: u32,
     pub(crate) timers: u32,
 }
 
@@ -58,14 +63,17 @@ impl World {
             repeats: setup.repeats,
             crashes: setup.crashes,
             failures: setup.failures,
+            moves: setup.moves,
             timers: setup.timers,
         };
+        let workers = vec![Worker::new(1); setup.workers];
         Self {
             setup: Arc::new(setup),
             now: Timestamp(0),
             store: SimStore::default(),
             ghost: Ghost::default(),
             processes: Vec::new(),
+            workers,
             late: Vec::new(),
             started: 0,
             events: 0,
@@ -91,9 +99,21 @@ impl World {
 
     /// From now on nothing goes wrong, and nothing old is left; one process will run the job to its end.
     pub fn calm_down(&mut self) {
-        self.left =
-            Left { starts: u32::MAX, unclear: 0, repeats: 0, crashes: 0, failures: 0, timers: u32::MAX };
+        self.left = Left {
+            starts: u32::MAX,
+            unclear: 0,
+            repeats: 0,
+            crashes: 0,
+            failures: 0,
+            moves: 0,
+            timers: u32::MAX,
+        };
         self.processes.clear();
+        for worker in &mut self.workers {
+            worker.disconnect();
+            worker.strays.clear();
+            (worker.paused, worker.draining) = (false, false);
+        }
         let mut setup = Setup::clone(&self.setup);
         setup.at_once = 1;
         self.setup = Arc::new(setup);
@@ -110,6 +130,7 @@ impl World {
         let boundary = self.store.boundary();
         self.happen(choice);
         self.processes.retain(Process::lives);
+        self.cut_off();
         let Self { ghost, store, .. } = self;
         ghost.check(store, boundary);
         if self.finished() {
@@ -131,8 +152,8 @@ impl<H: Hasher> std::fmt::Write for Feed<'_, H> {
 
 impl std::fmt::Debug for World {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { now, store, processes, late, left, ghost, .. } = self;
-        let all = (now, store, processes, late, left, &ghost.violation);
+        let Self { now, store, processes, workers, late, left, ghost, .. } = self;
+        let all = (now, store, processes, workers, late, left, &ghost.violation);
         std::fmt::Debug::fmt(&all, f)
     }
 }

@@ -52,7 +52,12 @@ fn breaks(mutant: Mutant) -> &'static [&'static str] {
         Mutant::UnknownIsFailure => &["K4", "a claim was refused"],
         Mutant::CommitBeforeRecord => &["S3"],
         Mutant::OldAckAccepted => &["K1"],
-        Mutant::QuietSplitLeftOut => &["K2"],
+        Mutant::QuietSplitLeftOut | Mutant::OldRowsAccepted => &["K2"],
+        Mutant::AdoptIncomplete => &["A1"],
+        Mutant::AdoptOlder => &["A2"],
+        Mutant::OldCommitAccepted => &["S2"],
+        Mutant::HoldIgnored => &["D1"],
+        Mutant::ReleasedTooEarly => &["D2"],
     }
 }
 

@@ -37,11 +37,38 @@ pub struct Manifest {
     pub max_parallelism: u32,
     /// The graph it was taken of.
     pub graph: JobGraph,
+    /// At which parallelism the job goes on from here.
+    #[serde(default)]
+    pub parallelism: Option<Parallelism>,
     /// Every object that the parts refer to, each once, by key.
     pub objects: Vec<ObjectRef>,
     /// One part per subtask of the graph, in the graph's order. Block references are positions in
     /// `objects`.
     pub parts: Vec<Part>,
+}
+
+/// At which parallelism a job goes on from a checkpoint. What the configuration asks for counts when it is
+/// changed; a change of the running job's parallelism counts until then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Parallelism {
+    /// What the configuration asked for when the checkpoint was taken.
+    pub asked: u32,
+    /// What the next execution runs at.
+    pub next: u32,
+}
+
+impl Parallelism {
+    /// What to run at under a configuration that asks for so much.
+    ///
+    /// ```
+    /// use weir_checkpoint::manifest::Parallelism;
+    /// let rescaled = Parallelism { asked: 2, next: 4 };
+    /// assert_eq!((rescaled.under(2), rescaled.under(3)), (4, 3));
+    /// ```
+    pub fn under(self, asked: u32) -> u32 {
+        if asked == self.asked { self.next } else { asked }
+    }
 }
 
 /// One subtask's part.

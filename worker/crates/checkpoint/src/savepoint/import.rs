@@ -89,6 +89,8 @@ fn renewed(mut manifest: Manifest, objects: Vec<ObjectRef>, wanted: &ImportAs) -
         id: wanted.id,
         reason: CheckpointKind::Import,
         triggered_us: wanted.at_us,
+        // The parallelism is the new job's own.
+        parallelism: None,
         objects,
         ..manifest
     }

@@ -100,6 +100,7 @@ pub fn manifest(attempt: Attempt, id: CheckpointId, subtasks: u32, objects: Vec<
             edges: vec![],
         },
         parts,
+        parallelism: None,
         objects: objects.into_iter().map(|o| o.object).collect(),
     }
 }

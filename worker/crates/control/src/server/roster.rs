@@ -167,6 +167,7 @@ mod tests {
             placed: Vec::new(),
             exhausted: Vec::new(),
             completed: None,
+            triggered: CheckpointId(0),
             acknowledged: None,
         };
         let busy = Registration { running: Some(running), ..registration("a") };

@@ -30,7 +30,11 @@ pub(super) fn load(store: Arc<dyn Store>, id: CheckpointId, manifest: ManifestRe
         };
         tell(&answers, Event::StoreTrouble(None));
         let loaded = |manifest: Manifest| {
-            Box::new(Loaded { max_parallelism: manifest.max_parallelism, sinks: prepared(&manifest) })
+            Box::new(Loaded {
+                max_parallelism: manifest.max_parallelism,
+                parallelism: manifest.parallelism,
+                sinks: prepared(&manifest),
+            })
         };
         tell(&answers, Event::ManifestLoaded { id, result: result.map(loaded).map_err(Failure::from) });
     });

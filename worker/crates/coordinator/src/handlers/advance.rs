@@ -5,7 +5,7 @@ use weir_checkpoint::{Body, StopReason};
 use weir_protocol::CheckpointKind;
 
 use crate::action::Action;
-use crate::state::{AfterCancel, Commits, Ending, Phase, State};
+use crate::state::{AfterCancel, Commits, Ending, Gathering, Phase, State};
 use crate::step::Step;
 
 impl Step<'_> {
@@ -13,20 +13,44 @@ impl Step<'_> {
         if self.state.stopping && self.state.ending.is_none() {
             self.stop_without_checkpoint();
         }
-        match &self.state.phase {
-            Phase::Waiting if self.state.ending.is_none() && self.state.journal_idle() => self.deploy(),
-            Phase::Running { .. } => self.last_checkpoint(),
-            Phase::Cancelling { missing, .. } if missing.is_empty() && self.state.recording.is_none() => {
-                self.cancelled();
-            }
-            _ => {}
-        }
+        while self.next_phase() {}
         if matches!(self.state.phase, Phase::Ended(_)) {
             return;
         }
+        self.release_drained();
         self.flush_journal();
         self.collect_garbage();
         self.set_timer();
+    }
+
+    /// Whether a phase came to its end by what is known already.
+    fn next_phase(&mut self) -> bool {
+        match &self.state.phase {
+            Phase::Waiting if self.state.ending.is_none() && self.state.journal_idle() => {
+                self.begin_execution()
+            }
+            Phase::Running { .. } => {
+                self.last_checkpoint();
+                false
+            }
+            Phase::Cancelling { missing, .. } if missing.is_empty() && self.state.recording.is_none() => {
+                self.cancelled();
+                true
+            }
+            Phase::BackingOff { until } if *until <= self.at.now && self.state.ending.is_none() => {
+                self.try_again();
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn begin_execution(&mut self) -> bool {
+        match self.state.gathering {
+            Gathering::Nobody => false,
+            Gathering::Since(_) => self.begin_first_execution(),
+            Gathering::Over => self.deploy(),
+        }
     }
 
     /// Where no rows flow there is nothing new to save.
@@ -34,11 +58,14 @@ impl Step<'_> {
         let nothing_runs = matches!(
             self.state.phase,
             Phase::Loading
+                | Phase::Planning
                 | Phase::Waiting
                 | Phase::BackingOff { .. }
                 | Phase::Deploying { .. }
-                | Phase::Recommitting
         );
+        // What was taken over has been running all the time.
+        let nothing_runs =
+            nothing_runs || self.state.phase == Phase::Recommitting && !self.state.deployment.adopted;
         if nothing_runs {
             self.finish(Ending { reason: StopReason::Requested, complete: false });
         }
@@ -51,10 +78,10 @@ impl Step<'_> {
         self.state.ending = Some(ending);
     }
 
-    /// The end of all sources, or a stop, asks for a checkpoint at once.
+    /// The end of all sources, a stop or a move asks for a checkpoint at once.
     fn last_checkpoint(&mut self) {
         if let Some(kind) = self.state.wants_last_checkpoint()
-            && self.may_trigger()
+            && self.may_trigger(kind)
         {
             self.trigger(kind);
         }
@@ -64,7 +91,9 @@ impl Step<'_> {
         let Phase::Cancelling { then, .. } = &self.state.phase else {
             return;
         };
-        match then.clone() {
+        let then = then.clone();
+        self.all_stopped();
+        match then {
             AfterCancel::Exit(exit) => self.end(exit),
             AfterCancel::Restart { until } => {
                 self.state.phase = Phase::BackingOff { until };
@@ -118,11 +147,11 @@ impl State {
 
     /// Whether the next checkpoint is to be the last, and why.
     pub(crate) fn wants_last_checkpoint(&self) -> Option<CheckpointKind> {
-        let sources = self.options.graph.vertices.iter().filter(|v| v.source);
+        let sources = self.layout.graph.vertices.iter().filter(|v| v.source);
         let sources: usize = sources.map(|v| v.parallelism as usize).sum();
         if sources > 0 && self.deployment.exhausted.len() == sources {
             return Some(CheckpointKind::Final);
         }
-        self.stopping.then_some(CheckpointKind::LifeCycle)
+        (self.stopping || self.wants_to_move()).then_some(CheckpointKind::LifeCycle)
     }
 }

@@ -7,48 +7,60 @@ use crate::action::Action;
 use crate::checkpoint::{InFlight, Recording, Storing, assemble, new_objects, prepared};
 use crate::event::Retained;
 use crate::permit::{CommitPermit, Message};
-use crate::state::{Commits, Committing, Ending, Phase, Point};
+use crate::state::{Commits, Committing, Ending, Held, Phase, Point};
 use crate::status::{CheckpointState, CheckpointStatus};
 use crate::step::Step;
 
+/// How many subtasks of older checkpoints the status remembers by themselves.
+const DETAILS: usize = 5_000;
+
 impl Step<'_> {
-    /// Whether a checkpoint may begin now: one at a time, and not too soon after the last.
-    pub(crate) fn may_trigger(&self) -> bool {
+    /// Whether a checkpoint may begin now: one at a time, and not too soon after the last. Who wants the job to
+    /// stop or move does not wait for the pause after one that completed.
+    pub(crate) fn may_trigger(&self, kind: CheckpointKind) -> bool {
         let state = &self.state;
+        let at_once = kind == CheckpointKind::LifeCycle && state.failed_in_row == 0;
         matches!(state.phase, Phase::Running { .. })
             && state.ending.is_none()
             && state.in_flight.is_none()
             && state.recording.is_none()
             && state.committing.is_none()
-            && state.schedule.earliest <= self.at.now
+            && (at_once || state.schedule.earliest <= self.at.now)
     }
 
     pub(crate) fn trigger(&mut self, kind: CheckpointKind) {
         let id = self.state.last_id.next();
         self.state.last_id = id;
         let now = self.at.now;
+        let hold = kind == CheckpointKind::LifeCycle && (self.state.stopping || self.state.wants_to_move());
+        let next = self.state.rescale.as_ref().filter(|_| hold).unwrap_or(&self.state.layout).parallelism;
+        self.state.held = hold.then_some(Held { id, triggered: now, next });
         let config = &self.state.options.config.checkpoint;
-        let message = Message::trigger(id, kind, config.mode, self.state.deployment.completed, now);
-        let missing: std::collections::BTreeSet<SubtaskId> = self.state.options.graph.subtasks().collect();
+        let completed = self.state.deployment.completed;
+        let message = Message::trigger(id, kind, config.mode, completed, now, hold);
+        let missing: std::collections::BTreeSet<SubtaskId> = self.state.layout.graph.subtasks().collect();
         self.state.in_flight = Some(InFlight {
             id,
             reason: kind,
             triggered: now,
             deadline: now.after(config.timeout),
+            next,
             missing,
             acks: std::collections::BTreeMap::new(),
             storing: None,
             report: CheckpointStatus::begun(id, self.state.execution, kind, now),
         });
         self.forget_dirty();
-        for worker in self.state.deployment.workers() {
+        for worker in self.state.deployment.worker_ids() {
             self.send(worker, message.clone());
         }
     }
 
     /// What was reported as changed is in the checkpoint; the next reports count anew.
     fn forget_dirty(&mut self) {
-        self.state.deployment.progress.values_mut().for_each(|p| p.now.1.dirty_bytes = 0);
+        let deployment = &mut self.state.deployment;
+        deployment.progress.values_mut().for_each(|p| p.now.1.dirty_bytes = 0);
+        deployment.dirty = 0;
     }
 
     /// All subtasks have acknowledged: store the manifest, and look for the objects meanwhile.
@@ -56,7 +68,8 @@ impl Step<'_> {
         let Some(flight) = &self.state.in_flight else {
             return;
         };
-        let assembled = assemble(&self.state.options, self.state.attempt, self.state.execution, flight);
+        let state = &*self.state;
+        let assembled = assemble(&state.options, &state.layout, state.attempt, state.execution, flight);
         let manifest = match assembled {
             Ok(manifest) => manifest,
             Err((subtask, failure)) => {
@@ -138,7 +151,7 @@ impl Step<'_> {
                 Committing {
                     id: done.id,
                     missing: std::collections::BTreeSet::new(),
-                    told: self.state.deployment.workers(),
+                    told: self.state.deployment.worker_ids(),
                     reason: Some(done.reason),
                     triggered: done.triggered,
                     trouble: None,
@@ -177,6 +190,10 @@ impl Step<'_> {
             Some(CheckpointKind::LifeCycle) if self.state.stopping => {
                 self.finish(Ending { reason: StopReason::Requested, complete: true });
             }
+            Some(_) if self.state.held.is_some_and(|held| held.id == round.id) => {
+                self.look_for_garbage();
+                self.move_on();
+            }
             Some(_) => {
                 self.plan_next(round.triggered);
                 self.look_for_garbage();
@@ -208,7 +225,8 @@ impl Step<'_> {
             return;
         };
         self.state.failed_in_row += 1;
-        for worker in self.state.deployment.workers() {
+        self.state.held = None;
+        for worker in self.state.deployment.worker_ids() {
             self.send(worker, Message::abort(id));
         }
         let tolerable = self.state.options.config.checkpoint.tolerable_failures;
@@ -236,7 +254,16 @@ impl Step<'_> {
 
     fn remember(&mut self, report: CheckpointStatus) {
         let limit = self.state.options.history;
-        self.state.memory.checkpoints.push_front(report);
-        self.state.memory.checkpoints.truncate(limit);
+        let checkpoints = &mut self.state.memory.checkpoints;
+        checkpoints.push_front(report);
+        checkpoints.truncate(limit);
+        // Of a large job only the newest ones are told subtask by subtask.
+        let mut left = DETAILS;
+        for checkpoint in checkpoints.iter_mut().skip(1) {
+            match left.checked_sub(checkpoint.subtasks.len()) {
+                Some(rest) => left = rest,
+                None => checkpoint.subtasks = Vec::new(),
+            }
+        }
     }
 }

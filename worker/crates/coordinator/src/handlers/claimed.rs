@@ -9,7 +9,7 @@ use weir_runtime::Timestamp;
 use crate::action::Action;
 use crate::event::{ClaimOutcome, Exit, Retained};
 use crate::permit::CommitPermit;
-use crate::state::{Commits, Phase, Point};
+use crate::state::{Commits, Gathering, Phase, Point};
 use crate::step::Step;
 
 impl Step<'_> {
@@ -34,6 +34,10 @@ impl Step<'_> {
         state.retained = retained(&claimed.view);
         state.last_id = CheckpointId(claimed.view.next_checkpoint().0.saturating_sub(1));
         state.garbage.due = true;
+        if let Gathering::Since(first) = &mut state.gathering {
+            // Who waited for the claim is waited for with the others.
+            *first = self.at.now;
+        }
         match claimed.restore {
             Restore::Genesis { .. } => state.phase = Phase::Waiting,
             Restore::Captured { id, manifest, commits, .. } => {

@@ -8,9 +8,9 @@ use weir_runtime::Timestamp;
 use crate::action::Action;
 use crate::event::Exit;
 use crate::permit::Message;
-use crate::placement::place;
-use crate::state::{AfterCancel, Commits, Committing, Deployment, Phase, State};
-use crate::status::{FailureStatus, RestartStatus};
+use crate::placement::{Homes, Offer, place};
+use crate::state::{AfterCancel, Commits, Committing, Deployment, Gathering, Phase, State};
+use crate::status::{FailureStatus, RecoveryCause, RestartStatus};
 use crate::step::Step;
 
 impl Step<'_> {
@@ -18,23 +18,42 @@ impl Step<'_> {
         self.out.push(Action::Send { worker, stamp: self.state.stamp(), message });
     }
 
-    /// Starts the next execution, if there are slots for it.
-    pub(crate) fn deploy(&mut self) {
-        let offered =
-            self.state.workers.iter().map(|(id, worker)| (*id, worker.registration.slots)).collect();
-        let Some(placement) = place(&self.state.options.graph, &offered) else {
-            return;
+    /// Starts the next execution, if there are slots for it. Whether there were.
+    pub(crate) fn deploy(&mut self) -> bool {
+        self.rescale_at_rest();
+        let state = &mut *self.state;
+        let offers = state
+            .eligible()
+            .map(|(id, worker)| {
+                let registration = &worker.registration;
+                (id, Offer { slots: registration.slots, process: registration.process.clone() })
+            })
+            .collect();
+        let Some(places) = place(state.layout.slots_needed(), &offers, &state.homes) else {
+            return false;
         };
-        self.state.execution = self.state.execution.next();
-        let list: Vec<_> = placement.iter().map(|(s, (worker, slot))| (*s, *worker, *slot)).collect();
-        self.state.deployment = Deployment { placement, ..Deployment::default() };
-        let missing = self.state.deployment.workers();
-        let restore = self.state.point.as_ref().map(|point| point.manifest.clone());
+        state.execution = state.execution.next();
+        state.gathering = Gathering::Over;
+        state.held = None;
+        state.homes = Homes::of(&places, |worker| state.process(worker));
+        state.deployment = Deployment::new(&state.layout.graph, &places);
+        self.stop_strangers();
+        self.placed();
+        self.tell_deployment();
+        true
+    }
+
+    fn tell_deployment(&mut self) {
+        let state = &*self.state;
+        let list: Vec<_> =
+            state.deployment.placement.iter().map(|(s, (worker, slot))| (*s, *worker, *slot)).collect();
+        let missing = state.deployment.worker_ids();
+        let restore = state.point.as_ref().map(|point| point.manifest.clone());
         let peers: Vec<_> = missing
             .iter()
-            .filter_map(|id| Some((*id, self.state.workers.get(id)?.registration.data_address.clone()?)))
+            .filter_map(|id| Some((*id, state.workers.get(id)?.registration.data_address.clone()?)))
             .collect();
-        let parallelism = self.state.options.config.parallelism;
+        let parallelism = state.layout.parallelism;
         for worker in &missing {
             let message = Message::deploy(parallelism, list.clone(), peers.clone(), restore.clone());
             self.send(*worker, message);
@@ -96,9 +115,10 @@ impl Step<'_> {
 
     /// Rows may flow. Workers that were `told` have had their first commit round.
     pub(crate) fn start_reading(&mut self, told: &BTreeSet<WorkerId>) {
-        for worker in self.state.deployment.workers().difference(told) {
+        for worker in self.state.deployment.worker_ids().difference(told) {
             self.commit(*worker, Vec::new());
         }
+        self.rows_may_flow();
         let now = self.at.now;
         self.state.schedule.earliest = now;
         self.state.schedule.periodic = now.after(self.state.options.config.checkpoint.interval);
@@ -108,29 +128,47 @@ impl Step<'_> {
 
     /// The running execution can't go on.
     pub(crate) fn fail_execution(&mut self, failure: Failure, subtask: Option<SubtaskId>) {
-        let active =
-            matches!(self.state.phase, Phase::Deploying { .. } | Phase::Recommitting | Phase::Running { .. });
-        if !active || self.state.ending.is_some() {
+        self.fail(failure, subtask, RecoveryCause::Failure);
+    }
+
+    /// The running execution can't go on, for a worker is gone or can't be reached by another.
+    pub(crate) fn lose_execution(&mut self, failure: Failure, subtask: Option<SubtaskId>) {
+        self.fail(failure, subtask, RecoveryCause::LostWorker);
+    }
+
+    fn fail(&mut self, failure: Failure, subtask: Option<SubtaskId>, cause: RecoveryCause) {
+        if self.state.ending.is_some() {
             return;
+        }
+        match self.state.phase {
+            Phase::Deploying { .. } | Phase::Recommitting | Phase::Running { .. } => {}
+            Phase::Adopting { .. } => return self.give_up_adoption(failure),
+            _ => return,
         }
         self.forget_checkpoint(&failure);
         self.state.committing = None;
-        let then = match self.after_failure(&failure, subtask) {
+        self.state.held = None;
+        let then = match self.after_failure(&failure, subtask, cause) {
             Some(until) => AfterCancel::Restart { until },
             None => AfterCancel::Exit(self.exit_of(failure)),
         };
         self.cancel(then);
     }
 
-    /// Remembers a failure, and asks the restart strategy when to go on, if at all.
+    /// Remembers a failure, and asks the restart strategy when to go on, if at all. The loss of a machine is
+    /// not the job's fault: after a calm time it is not asked.
     pub(crate) fn after_failure(
         &mut self,
         failure: &Failure,
         subtask: Option<SubtaskId>,
+        cause: RecoveryCause,
     ) -> Option<Timestamp> {
         let options = self.state.options.share();
+        let strategy = &options.config.restart;
+        let lost = cause == RecoveryCause::LostWorker;
         let delay = match failure.kind.retryable() {
-            true => self.state.restarts.failed(&options.config.restart, self.at),
+            true if lost => self.state.restarts.lost_worker(strategy, options.calm, self.at),
+            true => self.state.restarts.failed(strategy, self.at),
             false => None,
         };
         let status = FailureStatus { at_us: self.at.now.0, subtask, failure: failure.clone() };
@@ -145,6 +183,7 @@ impl Step<'_> {
         memory.restarts.truncate(options.history);
         let until = self.at.now.after(delay?);
         self.state.counters.restarts += 1;
+        self.begin_recovery(cause, Some(failure.clone()));
         Some(until)
     }
 
@@ -152,9 +191,10 @@ impl Step<'_> {
     pub(crate) fn cancel(&mut self, then: AfterCancel) {
         let state = &*self.state;
         let mut missing = match state.phase {
-            Phase::Deploying { .. } | Phase::Recommitting | Phase::Running { .. } => {
-                state.deployment.workers()
-            }
+            Phase::Deploying { .. }
+            | Phase::Adopting { .. }
+            | Phase::Recommitting
+            | Phase::Running { .. } => state.deployment.worker_ids(),
             _ => BTreeSet::new(),
         };
         missing.retain(|worker| {
@@ -169,8 +209,14 @@ impl Step<'_> {
 
     /// The end. Subtasks that still run are told to stop; nobody waits for them.
     pub(crate) fn end(&mut self, exit: Exit) {
-        if matches!(self.state.phase, Phase::Deploying { .. } | Phase::Recommitting | Phase::Running { .. }) {
-            for worker in self.state.deployment.workers() {
+        let fenced = matches!(exit, Exit::Fenced(_));
+        let runs = matches!(
+            self.state.phase,
+            Phase::Deploying { .. } | Phase::Adopting { .. } | Phase::Recommitting | Phase::Running { .. }
+        );
+        // Whoever has taken over goes on with what runs, or stops it.
+        if runs && !fenced {
+            for worker in self.state.deployment.worker_ids() {
                 self.send(worker, Message::cancel());
             }
         }
@@ -182,7 +228,7 @@ impl Step<'_> {
 impl State {
     /// For people: `HotItems 2/4`.
     pub(crate) fn subtask_name(&self, subtask: SubtaskId) -> String {
-        match self.options.graph.vertex(subtask.vertex) {
+        match self.layout.graph.vertex(subtask.vertex) {
             Some(v) => format!("{} {}/{}", v.name, subtask.index + 1, v.parallelism),
             None => subtask.to_string(),
         }

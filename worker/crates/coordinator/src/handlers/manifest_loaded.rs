@@ -2,8 +2,10 @@
 
 use weir_protocol::{CheckpointId, Failure, FailureKind, OnUnreadable};
 
+use crate::action::Action;
 use crate::event::{Exit, Loaded};
-use crate::state::{Commits, Phase};
+use crate::state::{Commits, Phase, Planning};
+use crate::status::RecoveryCause;
 use crate::step::Step;
 
 impl Step<'_> {
@@ -14,6 +16,8 @@ impl Step<'_> {
         }
         match result.and_then(|loaded| self.fitting(id, *loaded)) {
             Ok(loaded) => {
+                let asked = self.state.options.config.parallelism;
+                let parallelism = loaded.parallelism.map_or(asked, |p| p.under(asked));
                 if let Some(point) = &mut self.state.point {
                     let outstanding = matches!(point.commits, Commits::Unread { outstanding: true });
                     point.commits = match outstanding && !loaded.sinks.is_empty() {
@@ -21,10 +25,22 @@ impl Step<'_> {
                         false => Commits::Done,
                     };
                 }
-                self.state.phase = Phase::Waiting;
+                self.go_on_at(parallelism);
             }
             Err(failure) => self.unreadable(failure),
         }
+    }
+
+    /// The job goes on at the parallelism that it had, also after a coordinator that changed it is gone.
+    fn go_on_at(&mut self, parallelism: u32) {
+        let most = self.state.options.config.max_parallelism;
+        if parallelism == self.state.layout.parallelism || !(1..=most).contains(&parallelism) {
+            self.state.phase = Phase::Waiting;
+            return;
+        }
+        self.state.planning = Some(Planning::Start { parallelism });
+        self.state.phase = Phase::Planning;
+        self.out.push(Action::Plan { parallelism });
     }
 
     fn fitting(&self, id: CheckpointId, loaded: Loaded) -> Result<Loaded, Failure> {
@@ -41,7 +57,7 @@ impl Step<'_> {
 
     /// Tried again as the restart strategy says, if the store is to blame.
     fn unreadable(&mut self, failure: Failure) {
-        match self.after_failure(&failure, None) {
+        match self.after_failure(&failure, None, RecoveryCause::Failure) {
             Some(until) => self.state.phase = Phase::BackingOff { until },
             None => {
                 let exit = self.exit_of(failure);

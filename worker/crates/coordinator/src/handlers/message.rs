@@ -2,7 +2,8 @@
 //! number.
 
 use weir_protocol::{
-    CheckpointId, Failure, FailureKind, FromWorker, Stamp, SubtaskAck, SubtaskId, SubtaskProgress, WorkerId,
+    CheckpointId, Failure, FailureKind, FromWorker, RestoreReport, Stamp, SubtaskAck, SubtaskId,
+    SubtaskProgress, WorkerId,
 };
 
 use weir_checkpoint::Body;
@@ -19,9 +20,8 @@ impl Step<'_> {
             return;
         }
         match message {
-            FromWorker::Deployed { .. } => self.deployed(worker),
-            // Nothing is adopted yet.
-            FromWorker::Adopted => {}
+            FromWorker::Deployed { restored } => self.deployed(worker, restored),
+            FromWorker::Adopted => self.adopted(worker),
             FromWorker::Exhausted { subtask } => self.exhausted(worker, subtask),
             FromWorker::Ack { id, ack } => self.ack(worker, id, *ack),
             FromWorker::Decline { id, subtask, failure } => self.decline(worker, id, subtask, failure),
@@ -38,17 +38,21 @@ impl Step<'_> {
         self.state.deployment.placement.get(&subtask).is_some_and(|(at, _)| *at == worker)
     }
 
-    fn deployed(&mut self, worker: WorkerId) {
-        if let Phase::Deploying { missing } = &mut self.state.phase {
-            missing.remove(&worker);
-            if missing.is_empty() {
+    fn deployed(&mut self, worker: WorkerId, restored: RestoreReport) {
+        if let Phase::Deploying { missing } = &mut self.state.phase
+            && missing.remove(&worker)
+        {
+            let all = missing.is_empty();
+            self.read_state(restored);
+            if all {
+                self.came_up();
                 self.admit();
             }
         }
     }
 
     fn exhausted(&mut self, worker: WorkerId, subtask: SubtaskId) {
-        let source = self.state.options.graph.vertex(subtask.vertex).is_some_and(|v| v.source);
+        let source = self.state.layout.graph.vertex(subtask.vertex).is_some_and(|v| v.source);
         if source && self.runs(worker, subtask) {
             self.state.deployment.exhausted.insert(subtask);
         }
@@ -118,11 +122,15 @@ impl Step<'_> {
             Some(subtask) if self.runs(worker, subtask) => self.state.subtask_name(subtask),
             _ => format!("worker {worker}"),
         };
-        self.fail_execution(failure.at(place), subtask);
+        let failure = failure.at(place);
+        match failure.kind {
+            FailureKind::Worker => self.lose_execution(failure, subtask),
+            _ => self.fail_execution(failure, subtask),
+        }
     }
 
     fn stopped(&mut self, worker: WorkerId) {
-        if !self.state.deployment.workers().contains(&worker) {
+        if !self.state.deployment.workers.contains_key(&worker) {
             return;
         }
         self.state.deployment.stopped.insert(worker);
@@ -146,17 +154,20 @@ impl Step<'_> {
         let now = self.at.now;
         for (subtask, progress) in subtasks {
             if self.runs(worker, subtask) {
-                let all = &mut self.state.deployment.progress;
-                let before = all.get(&subtask).map(|p| p.now);
-                all.insert(subtask, Progress { now: (now, progress), before });
+                self.first_row(subtask, &progress);
+                let deployment = &mut self.state.deployment;
+                let before = deployment.progress.get(&subtask).map(|p| p.now);
+                let dirty = before.map_or(0, |(_, before)| before.dirty_bytes);
+                deployment.dirty =
+                    deployment.dirty.saturating_sub(dirty).saturating_add(progress.dirty_bytes);
+                deployment.progress.insert(subtask, Progress { now: (now, progress), before });
             }
         }
         if let Some(known) = self.state.workers.get_mut(&worker) {
             known.troubles = troubles;
         }
         let limit = self.state.options.config.checkpoint.max_uncheckpointed_bytes;
-        let dirty = self.state.deployment.progress.values().map(|p| p.now.1.dirty_bytes);
-        if dirty.fold(0_u64, u64::saturating_add) > limit && self.may_trigger() {
+        if self.state.deployment.dirty > limit && self.may_trigger(CheckpointKind::Changes) {
             self.trigger(CheckpointKind::Changes);
         }
     }

@@ -16,10 +16,11 @@ impl Step<'_> {
             Phase::Cancelling { missing, deadline, .. } if *deadline <= now => {
                 for worker in std::mem::take(missing) {
                     self.state.workers.remove(&worker);
+                    self.state.draining.remove(&worker);
                     self.out.push(Action::GiveUp { worker });
                 }
             }
-            Phase::BackingOff { until } if *until <= now => self.try_again(),
+            Phase::Adopting { deadline, .. } if *deadline <= now => self.adoption_timed_out(),
             Phase::Running { .. } => self.time_in_running(),
             _ => {}
         }
@@ -31,7 +32,7 @@ impl Step<'_> {
             if flight.deadline <= now {
                 self.checkpoint_timed_out();
             }
-        } else if self.state.schedule.periodic <= now && self.may_trigger() {
+        } else if self.state.schedule.periodic <= now && self.may_trigger(CheckpointKind::Periodic) {
             self.trigger(CheckpointKind::Periodic);
         }
     }
@@ -60,7 +61,10 @@ impl State {
     pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
         match &self.phase {
             Phase::Cancelling { missing, deadline, .. } if !missing.is_empty() => Some(*deadline),
+            Phase::Adopting { deadline, .. } => Some(*deadline),
+            Phase::BackingOff { .. } | Phase::Waiting if self.ending.is_some() => None,
             Phase::BackingOff { until } => Some(*until),
+            Phase::Waiting if self.journal_idle() && self.has_slots() => self.gathered_until(),
             Phase::Running { .. } if self.ending.is_some() => None,
             Phase::Running { .. } => match &self.in_flight {
                 Some(flight) => Some(flight.deadline),

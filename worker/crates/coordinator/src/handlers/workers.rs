@@ -2,17 +2,35 @@
 
 use weir_protocol::{Failure, Registration, WorkerId};
 
-use crate::state::{Phase, Worker};
+use crate::permit::Message;
+use crate::state::{Gathering, Phase, Worker};
 use crate::step::Step;
 
 impl Step<'_> {
-    pub(crate) fn worker_registered(&mut self, worker: WorkerId, registration: Registration) {
-        self.state.workers.entry(worker).or_insert(Worker { registration, troubles: Vec::new() });
+    pub(crate) fn worker_registered(&mut self, worker: WorkerId, mut registration: Registration) {
+        if self.state.workers.contains_key(&worker) {
+            return;
+        }
+        if self.state.gathering == Gathering::Nobody {
+            self.state.gathering = Gathering::Since(self.at.now);
+        }
+        // It is taken in, but what ran there when it was lost has been given up since.
+        let late = self.state.gathering == Gathering::Over && registration.running.take().is_some();
+        if registration.draining {
+            self.state.draining.insert(worker);
+        }
+        self.state.workers.insert(worker, Worker { registration, troubles: Vec::new(), released: false });
+        if late {
+            self.send(worker, Message::cancel());
+        }
     }
 
     pub(crate) fn worker_draining(&mut self, worker: WorkerId) {
         if let Some(known) = self.state.workers.get_mut(&worker) {
             known.registration.draining = true;
+            if !known.released {
+                self.state.draining.insert(worker);
+            }
         }
     }
 
@@ -20,14 +38,13 @@ impl Step<'_> {
         let Some(lost) = self.state.workers.remove(&worker) else {
             return;
         };
+        self.state.draining.remove(&worker);
         if let Phase::Cancelling { missing, .. } = &mut self.state.phase {
             missing.remove(&worker);
         }
-        if self.state.deployment.workers().contains(&worker) {
-            self.fail_execution(
-                failure.at(format_args!("worker {} ({})", worker, lost.registration.name)),
-                None,
-            );
+        if self.state.deployment.workers.contains_key(&worker) {
+            let failure = failure.at(format_args!("worker {} ({})", worker, lost.registration.name));
+            self.lose_execution(failure, None);
         }
     }
 }

@@ -14,8 +14,8 @@ impl JobStatus {
     /// The status that follows from a state.
     pub fn of(state: &State, now: Timestamp) -> Self {
         let vertices: Vec<VertexStatus> =
-            state.options.graph.vertices.iter().map(|v| vertex(state, v)).collect();
-        let graph = &state.options.graph;
+            state.layout.graph.vertices.iter().map(|v| vertex(state, v)).collect();
+        let graph = &state.layout.graph;
         let ends = |sink: bool| {
             let both = graph.vertices.iter().zip(&vertices);
             both.filter(move |(v, _)| if sink { v.sink } else { v.source }).map(|(_, s)| s)
@@ -32,7 +32,13 @@ impl JobStatus {
                 Phase::Running { since } => Some(since.0),
                 _ => None,
             },
-            graph: graph.clone(),
+            parallelism: state.layout.parallelism,
+            rescaling_to: state
+                .rescale
+                .as_ref()
+                .or(state.next_layout.as_ref())
+                .map(|layout| layout.parallelism),
+            graph: weir_protocol::JobGraph::clone(graph),
             workers: workers(state),
             source_rows: ends(false).map(|v| v.rows_in).sum(),
             sink_rows: ends(true).map(|v| v.rows_out).sum(),
@@ -41,6 +47,7 @@ impl JobStatus {
             watermark_ms: lowest(ends(true).map(|v| v.watermark_ms)),
             checkpoints: checkpoints(state),
             restarts: state.memory.restarts.iter().cloned().collect(),
+            recoveries: state.memory.recoveries.iter().cloned().collect(),
             troubles: troubles(state),
             last_failure: state.memory.last_failure.clone(),
             vertices,
@@ -84,8 +91,10 @@ fn job_state(state: &State) -> JobState {
         _ if state.stopping || state.ending.is_some() => JobState::Stopping,
         Phase::Cancelling { .. } | Phase::BackingOff { .. } => JobState::Restarting,
         Phase::Claiming => JobState::Starting,
+        Phase::Adopting { .. } => JobState::Running,
+        Phase::Recommitting if state.deployment.adopted => JobState::Running,
         Phase::Waiting | Phase::Deploying { .. } if started => JobState::Restarting,
-        Phase::Loading | Phase::Recommitting => JobState::Restoring,
+        Phase::Loading | Phase::Planning | Phase::Recommitting => JobState::Restoring,
         Phase::Deploying { .. } if state.point.is_some() => JobState::Restoring,
         Phase::Waiting | Phase::Deploying { .. } => JobState::Starting,
         Phase::Running { .. } => JobState::Running,
@@ -96,10 +105,9 @@ fn detail(state: &State) -> Option<String> {
     match &state.phase {
         Phase::Claiming => Some("claiming the journal".to_owned()),
         Phase::Loading => state.point.as_ref().map(|p| format!("reading checkpoint {}", p.id)),
-        Phase::Waiting => {
-            let there: u32 = state.workers.values().map(|worker| worker.registration.slots).sum();
-            Some(format!("waiting for slots: {there} of {} are there", state.options.slots_needed()))
-        }
+        Phase::Planning => Some("planning the job at the parallelism that it goes on with".to_owned()),
+        Phase::Waiting => Some(waiting(state)),
+        Phase::Adopting { missing, .. } => Some(format!("{} workers are being taken over", missing.len())),
         Phase::Deploying { missing } => {
             Some(format!("{} workers are starting their subtasks", missing.len()))
         }
@@ -112,21 +120,42 @@ fn detail(state: &State) -> Option<String> {
         Phase::BackingOff { .. } => Some("waiting before the next try".to_owned()),
         Phase::Ended(Exit::Failed(failure) | Exit::StepBack { failure, .. }) => Some(failure.message.clone()),
         Phase::Ended(Exit::Fenced(by)) => Some(format!("another coordinator has taken over: {by}")),
-        Phase::Running { .. } | Phase::Ended(_) => None,
+        Phase::Running { .. } => moving(state),
+        Phase::Ended(_) => None,
     }
 }
 
-fn workers(state: &State) -> Vec<WorkerStatus> {
-    let used = |id| {
-        let places = state.deployment.placement.values().filter(|(worker, _)| *worker == id);
-        places.map(|(_, slot)| slot + 1).max().unwrap_or(0)
+fn waiting(state: &State) -> String {
+    let missing = u64::from(state.layout.slots_needed()).saturating_sub(state.slots_there());
+    match missing {
+        0 => "waiting a moment for more workers to come".to_owned(),
+        1 => "waiting for 1 more slot".to_owned(),
+        more => format!("waiting for {more} more slots"),
+    }
+}
+
+/// What holds up that the job goes on elsewhere.
+fn moving(state: &State) -> Option<String> {
+    let what = match &state.rescale {
+        Some(layout) => format!("the parallelism changes to {}", layout.parallelism),
+        None if state.drains() => "workers that are about to go are being left".to_owned(),
+        None => return None,
     };
+    Some(match state.slots_to_move() {
+        0 => what,
+        1 => format!("{what} as soon as there is 1 more slot"),
+        more => format!("{what} as soon as there are {more} more slots"),
+    })
+}
+
+fn workers(state: &State) -> Vec<WorkerStatus> {
     let all = state.workers.iter();
     all.map(|(id, w)| WorkerStatus {
         id: *id,
         name: w.registration.name.clone(),
         slots: w.registration.slots,
-        used: used(*id),
+        used: state.deployment.workers.get(id).copied().unwrap_or(0),
+        draining: w.registration.draining,
     })
     .collect()
 }
@@ -156,6 +185,9 @@ fn vertex(state: &State, v: &Vertex) -> VertexStatus {
 fn subtask(state: &State, id: SubtaskId) -> SubtaskStatus {
     let report = state.deployment.progress.get(&id);
     let rate = |of: fn(&SubtaskProgress) -> u64| report.map_or(0.0, |r| per_second(r, of));
+    let busy_ratio = (rate(|p| p.busy_us) / 1e6).min(1.0);
+    let backpressured_ratio = (rate(|p| p.backpressured_us) / 1e6).min(1.0);
+    let known = report.is_some_and(|r| r.before.is_some());
     SubtaskStatus {
         subtask: id,
         worker: state.deployment.placement.get(&id).map(|(worker, _)| *worker),
@@ -163,8 +195,9 @@ fn subtask(state: &State, id: SubtaskId) -> SubtaskStatus {
         progress: report.map_or(NOTHING, |r| r.now.1),
         rows_in_per_second: rate(|p| p.rows_in),
         rows_out_per_second: rate(|p| p.rows_out),
-        busy_ratio: (rate(|p| p.busy_us) / 1e6).min(1.0),
-        backpressured_ratio: (rate(|p| p.backpressured_us) / 1e6).min(1.0),
+        busy_ratio,
+        backpressured_ratio,
+        idle_ratio: if known { (1.0 - busy_ratio - backpressured_ratio).max(0.0) } else { 0.0 },
     }
 }
 

@@ -1,9 +1,8 @@
 //! What can happen next, and what follows of it.
 
 use weir_checkpoint::journal::Request;
-use weir_coordinator::testing::registration;
-use weir_coordinator::{Event, Exit, State, StopRequest};
-use weir_protocol::{Failure, FailureKind, FromWorker, WorkerId};
+use weir_coordinator::{Event, Exit, Request as Asked, State, StopRequest};
+use weir_protocol::{Failure, FailureKind, FromWorker};
 
 use crate::choice::Choice;
 use crate::process::Process;
@@ -32,6 +31,9 @@ impl World {
                 self.of_process(p, process, &mut all);
             }
         }
+        for w in 0..self.workers.len() {
+            self.of_worker(w, &mut all);
+        }
         all
     }
 
@@ -59,49 +61,94 @@ impl World {
             all.push(Choice::Timer { p });
         }
         if self.left.failures > 0 && process.state.is_running() && !self.setup.eager {
-            all.push(Choice::Stop { p });
+            all.push(Choice::End { p });
+        }
+        if self.left.moves > 0 && process.state.is_running() && !process.rescaled {
+            let most = self.workers.len() as u32 * self.setup.slots;
+            let others = (1..=most.min(3)).filter(|to| *to != process.state.parallelism());
+            all.extend(others.map(|to| Choice::Rescale { p, to }));
+        }
+        if !process.gone.is_empty() {
+            all.push(Choice::Gone { p });
         }
         if !process.repeats.is_empty() {
             all.push(Choice::Again { p });
         }
-        for w in 0..process.workers.len() {
-            self.of_worker(p, process, w, all);
+    }
+
+    fn of_worker(&self, w: usize, all: &mut Vec<Choice>) {
+        let worker = &self.workers[w];
+        if !self.setup.eager && (self.left.failures > 0 || worker.paused) {
+            all.push(Choice::Stop { w });
+        }
+        if worker.paused {
+            return;
+        }
+        match &worker.link {
+            None if self.setup.eager => {}
+            None => all.extend(self.awake().map(|p| Choice::Connect { w, p })),
+            Some(link) => {
+                let silent = self.process_of(w).is_some_and(|p| self.processes[p].paused);
+                if link.cut || silent {
+                    all.push(Choice::Notice { w });
+                }
+                if !link.inbox.is_empty() {
+                    all.push(Choice::ToWorker { w });
+                }
+                if !link.outbox.is_empty() && self.process_of(w).is_some_and(|p| !self.processes[p].paused) {
+                    all.push(Choice::FromWorker { w });
+                    if self.left.repeats > 0 {
+                        all.push(Choice::Repeat { w });
+                    }
+                }
+            }
+        }
+        if !worker.strays.is_empty() {
+            all.push(Choice::Stray { w });
+        }
+        if !worker.put_off.is_empty() {
+            all.push(Choice::CommitAgain { w });
+        }
+        self.of_run(w, worker, all);
+    }
+
+    fn of_run(&self, w: usize, worker: &Worker, all: &mut Vec<Choice>) {
+        if self.left.moves > 0 && !worker.draining && !self.setup.eager && worker.link.is_some() {
+            all.push(Choice::Drain { w });
+        }
+        let Some(run) = &worker.run else {
+            return;
+        };
+        for (t, task) in &run.tasks {
+            if run.reading && run.held.is_none() {
+                let unread = task.source.positions.iter().filter(|(_, at)| **at < self.setup.rows);
+                all.extend(unread.map(|(split, _)| Choice::Read { w, t: *t, split: *split }));
+            }
+            all.extend(task.readable().map(|from| Choice::Take { w, t: *t, from }));
+        }
+        if !run.uploads.is_empty() {
+            all.push(Choice::Upload { w, ok: true });
+        }
+        if self.left.failures > 0 {
+            all.push(Choice::Kill { w });
+            if self.process_of(w).is_some() {
+                all.push(Choice::Cut { w });
+            }
+            if !run.failed {
+                all.push(Choice::FailTask { w });
+            }
+            if !run.uploads.is_empty() {
+                all.push(Choice::Upload { w, ok: false });
+            }
+        }
+        if self.left.moves > 0 && !worker.draining && self.setup.eager && self.process_of(w).is_some() {
+            all.push(Choice::Drain { w });
         }
     }
 
-    fn of_worker(&self, p: usize, process: &Process, w: usize, all: &mut Vec<Choice>) {
-        let worker = &process.workers[w];
-        if !worker.inbox.is_empty() {
-            all.push(Choice::ToWorker { p, w });
-        }
-        if !worker.outbox.is_empty() {
-            all.push(Choice::FromWorker { p, w });
-            if self.left.repeats > 0 {
-                all.push(Choice::Repeat { p, w });
-            }
-        }
-        if worker.reading {
-            let unread = worker.source.positions.iter().filter(|(_, at)| **at < self.setup.rows);
-            all.extend(unread.map(|(split, _)| Choice::Read { p, w, split: *split }));
-        }
-        all.extend((0..process.workers.len()).filter(|from| worker.open(*from)).map(|from| Choice::Take {
-            p,
-            from,
-            w,
-        }));
-        if !worker.uploads.is_empty() {
-            all.push(Choice::Upload { p, w, ok: true });
-        }
-        if !worker.put_off.is_empty() {
-            all.push(Choice::CommitAgain { p, w });
-        }
-        if self.left.failures > 0 && worker.stamp.is_some() {
-            all.push(Choice::LoseWorker { p, w });
-            all.push(Choice::FailTask { p, w });
-            if !worker.uploads.is_empty() {
-                all.push(Choice::Upload { p, w, ok: false });
-            }
-        }
+    /// Processes that take workers.
+    fn awake(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.processes.len()).filter(|p| !self.processes[*p].paused && self.processes[*p].lives())
     }
 
     pub(super) fn happen(&mut self, choice: Choice) {
@@ -125,40 +172,63 @@ impl World {
                 }
                 self.tell(p, Event::Timer);
             }
-            Choice::Stop { p } => {
+            Choice::End { p } => {
                 self.left.failures -= 1;
                 self.tell(p, Event::Stop(StopRequest::Graceful));
             }
-            Choice::ToWorker { p, w } => self.deliver_to_worker(p, w),
-            Choice::FromWorker { p, w } => self.deliver_from_worker(p, w),
-            Choice::Repeat { p, w } => {
-                self.left.repeats -= 1;
-                let process = &mut self.processes[p];
-                if let Some((stamp, message)) = process.workers[w].outbox.front().cloned() {
-                    process.repeats.push_back((process.workers[w].id, stamp, message));
-                }
-                self.deliver_from_worker(p, w);
+            Choice::Rescale { p, to } => {
+                self.left.moves -= 1;
+                self.processes[p].rescaled = true;
+                self.tell(p, Event::Asked { ticket: 1, request: Asked::Rescale { parallelism: to } });
             }
             Choice::Again { p } => self.again(p),
-            Choice::Read { p, w, split } => self.read(p, w, split),
-            Choice::Take { p, from, w } => self.processes[p].workers[w].receive(from),
-            Choice::Upload { p, w, ok } => self.upload(p, w, ok),
-            Choice::CommitAgain { p, w } => {
-                if let Some((stamp, id, handles)) = self.processes[p].workers[w].put_off.pop_front() {
-                    self.commit(p, w, stamp, id, handles);
+            Choice::Gone { p } => {
+                if let Some(worker) = self.processes[p].gone.pop_front() {
+                    self.tell(p, Event::WorkerLost { worker, failure: failure("it left") });
                 }
             }
-            Choice::LoseWorker { p, w } => self.lose_worker(p, w),
-            Choice::FailTask { p, w } => {
-                self.left.failures -= 1;
-                let worker = &mut self.processes[p].workers[w];
-                worker.reading = false;
-                worker.uploads.clear();
-                worker.say(FromWorker::Failed { subtask: None, failure: failure("a failure on purpose") });
+            Choice::CommitAgain { w } => {
+                if let Some((stamp, id, handles)) = self.workers[w].put_off.pop_front() {
+                    self.commit_again(w, &stamp, id, &handles);
+                }
             }
+            choice => self.happen_to_worker(choice),
         }
         if self.setup.eager {
             self.settle();
+        }
+    }
+
+    fn happen_to_worker(&mut self, choice: Choice) {
+        match choice {
+            Choice::Connect { w, p } => self.connect(w, p),
+            Choice::ToWorker { w } => self.deliver_to_worker(w),
+            Choice::FromWorker { w } => self.deliver_from_worker(w),
+            Choice::Repeat { w } => self.repeat(w),
+            Choice::Stray { w } => self.deliver_stray(w),
+            Choice::Read { w, t, split } => self.read(w, t, split),
+            Choice::Take { w, t, from } => self.receive(w, t, from),
+            Choice::Upload { w, ok } => self.upload(w, ok),
+            Choice::Notice { w } => self.leave(w),
+            Choice::Stop { w } => {
+                let worker = &mut self.workers[w];
+                worker.paused = !worker.paused;
+                self.left.failures -= u32::from(worker.paused);
+            }
+            Choice::Cut { w } => {
+                self.left.failures -= 1;
+                self.cut(w);
+            }
+            Choice::Kill { w } => {
+                self.left.failures -= 1;
+                self.kill(w);
+            }
+            Choice::Drain { w } => {
+                self.left.moves -= 1;
+                self.drain(w);
+            }
+            Choice::FailTask { w } => self.fail_task(w),
+            _ => {}
         }
     }
 
@@ -166,8 +236,6 @@ impl World {
         self.left.starts = self.left.starts.saturating_sub(u32::from(self.left.starts != u32::MAX));
         self.started += 1;
         let claim = self.new_claim();
-        let workers = self.setup.workers;
-        let ids = 1..=workers as u64;
         self.processes.push(Process {
             number: self.started,
             nonces: 0,
@@ -181,53 +249,24 @@ impl World {
             manifest: None,
             timer: None,
             sweep: None,
-            workers: ids.clone().map(|id| Worker::new(WorkerId(id), id as u32 - 1, workers)).collect(),
+            next_worker: 1,
+            gone: Default::default(),
+            deployed: None,
+            rescaled: false,
             repeats: Default::default(),
             exit: None,
         });
-        let p = self.processes.len() - 1;
-        for id in ids {
-            self.tell(
-                p,
-                Event::WorkerRegistered {
-                    worker: WorkerId(id),
-                    registration: Box::new(registration(1, &format!("w{id}"))),
-                },
-            );
-        }
-    }
-
-    fn lose_worker(&mut self, p: usize, w: usize) {
-        self.left.failures -= 1;
-        let old = self.processes[p].workers[w].id;
-        self.tell(p, Event::WorkerLost { worker: old, failure: failure("lost on purpose") });
-        self.replace_worker(p, w);
-    }
-
-    /// Another worker comes in the place of one that is gone, whose messages do not come any more.
-    pub(super) fn replace_worker(&mut self, p: usize, w: usize) {
-        let process = &mut self.processes[p];
-        let old = process.workers[w].id;
-        let id = WorkerId(process.worker_ids().last().map_or(0, |last| last.0) + 1);
-        process.workers[w] = Worker::new(id, w as u32, process.workers.len());
-        process.repeats.retain(|(worker, ..)| *worker != old);
-        self.tell(
-            p,
-            Event::WorkerRegistered {
-                worker: id,
-                registration: Box::new(registration(1, &format!("w{}", id.0))),
-            },
-        );
     }
 
     /// Lets happen at once what is of no interest by itself, where fewer orders are wanted.
     fn settle(&mut self) {
         for p in 0..self.processes.len() {
-            while self.processes[p].lives() && self.settle_one(p) {}
+            while self.processes[p].lives() && self.settle_process(p) {}
         }
+        while (0..self.workers.len()).any(|w| self.settle_worker(w)) {}
     }
 
-    fn settle_one(&mut self, p: usize) -> bool {
+    fn settle_process(&mut self, p: usize) -> bool {
         if self.processes[p].manifest.is_some() {
             self.manifest(p, true);
             return true;
@@ -236,28 +275,56 @@ impl World {
             self.sweep(p);
             return true;
         }
-        for w in 0..self.processes[p].workers.len() {
-            let worker = &self.processes[p].workers[w];
-            let open = (0..self.processes[p].workers.len()).find(|from| worker.open(*from));
-            if !worker.inbox.is_empty() {
-                self.deliver_to_worker(p, w);
-            } else if let Some(from) = open {
-                self.processes[p].workers[w].receive(from);
-            } else if !worker.uploads.is_empty() {
-                self.upload(p, w, true);
-            } else if !worker.outbox.is_empty() && !self.interesting(p, w) {
-                self.deliver_from_worker(p, w);
-            } else {
-                continue;
-            }
-            return true;
-        }
         false
     }
 
+    fn settle_worker(&mut self, w: usize) -> bool {
+        self.cut_off();
+        let worker = &self.workers[w];
+        let (inbox, outbox, cut) = match &worker.link {
+            Some(link) => (!link.inbox.is_empty(), !link.outbox.is_empty(), link.cut),
+            None => (false, false, false),
+        };
+        let task = worker.run.iter().flat_map(|run| &run.tasks);
+        let open = task.clone().find_map(|(t, task)| Some((*t, task.readable().next()?)));
+        let uploads = worker.run.as_ref().is_some_and(|run| !run.uploads.is_empty());
+        if inbox {
+            self.deliver_to_worker(w);
+        } else if cut {
+            self.workers[w].link = None;
+        } else if let Some(p) = self.expected_process(w).filter(|_| worker.link.is_none()) {
+            self.connect(w, p);
+        } else if let Some((t, from)) = open {
+            self.receive(w, t, from);
+        } else if uploads {
+            self.upload(w, true);
+        } else if outbox && !self.interesting(w) {
+            self.deliver_from_worker(w);
+        } else {
+            return false;
+        }
+        for p in 0..self.processes.len() {
+            while self.processes[p].lives() && self.settle_process(p) {}
+        }
+        true
+    }
+
+    /// Where a worker without a coordinator goes: to that of its group, until there will be none any more.
+    fn expected_process(&self, w: usize) -> Option<usize> {
+        let lives = |p: &usize| self.processes[*p].lives();
+        let all = (0..self.processes.len()).filter(lives);
+        if self.setup.group == 0 {
+            return all.last();
+        }
+        let odd = (w / self.setup.group).is_multiple_of(2);
+        let own = all.clone().find(|p| self.processes[*p].number.is_multiple_of(2) != odd);
+        let will_come = self.left.starts > 0 && (odd || self.started < 2);
+        own.or_else(|| all.last().filter(|_| !will_come))
+    }
+
     /// Whether the order in which a message arrives matters.
-    fn interesting(&self, p: usize, w: usize) -> bool {
-        let message = self.processes[p].workers[w].outbox.front();
+    fn interesting(&self, w: usize) -> bool {
+        let message = self.workers[w].link.as_ref().and_then(|link| link.outbox.front());
         let acks = matches!(message, Some((_, FromWorker::Ack { .. })));
         let commits = matches!(message, Some((_, FromWorker::Committed { .. })));
         commits || (acks && (self.left.repeats > 0 || self.setup.mutant == Some(Mutant::OldAckAccepted)))
@@ -269,6 +336,6 @@ impl World {
     }
 }
 
-pub(super) fn failure(message: &str) -> Failure {
+pub(crate) fn failure(message: &str) -> Failure {
     Failure::new(FailureKind::Worker, message)
 }

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use weir_checkpoint::gc::{Inventory, Retention, plan};
 use weir_checkpoint::store::Listed;
 use weir_checkpoint::{Body, Manifest, View};
+use weir_coordinator::status::{JobStatus, RecoveryCause};
 use weir_coordinator::{Action, Entry, Event, Loaded, Moment, step};
-use weir_protocol::{Failure, FailureKind, ManifestRef, ObjectRef};
+use weir_protocol::{Failure, FailureKind, ManifestRef, ObjectRef, Stamp, SubtaskId, ToWorker, WorkerId};
 
 use crate::process::Sweeping;
 use crate::setup::Mutant;
@@ -27,24 +28,27 @@ impl World {
 
     fn act(&mut self, p: usize, action: Action) {
         match action {
-            Action::Send { worker, stamp, message } => {
-                let workers = &mut self.processes[p].workers;
-                if let Some(to) = workers.iter_mut().find(|w| w.id == worker) {
-                    to.inbox.push_back((stamp, message.into_inner()));
-                }
-            }
+            Action::Send { worker, stamp, message } => self.send(p, worker, stamp, message.into_inner()),
             Action::GiveUp { worker } => {
-                if let Some(w) = self.processes[p].workers.iter().position(|w| w.id == worker) {
-                    self.replace_worker(p, w);
+                let link = self.worker_of(p, worker).and_then(|w| self.workers[w].link.as_mut());
+                if let Some(link) = link {
+                    link.cut = true;
+                    link.outbox.clear();
                 }
             }
-            // Nobody drains here.
-            Action::Release { .. } => {}
+            Action::Release { worker } => self.release(p, worker),
+            Action::Plan { parallelism } => {
+                let result = Ok(Box::new(weir_coordinator::testing::graph(parallelism)));
+                self.tell(p, Event::Planned { parallelism, result });
+            }
+            Action::Answer { .. } => {}
             Action::LoadManifest { id, manifest } => {
                 let result = match self.store.manifests.get(&manifest.key) {
-                    Some(found) => {
-                        Ok(Box::new(Loaded { max_parallelism: found.max_parallelism, sinks: handles(found) }))
-                    }
+                    Some(found) => Ok(Box::new(Loaded {
+                        max_parallelism: found.max_parallelism,
+                        parallelism: found.parallelism,
+                        sinks: handles(found),
+                    })),
                     None => Err(Failure::new(FailureKind::StateUnreadable, "the manifest is gone")),
                 };
                 self.tell(p, Event::ManifestLoaded { id, result });
@@ -65,6 +69,66 @@ impl World {
             Action::CollectGarbage => self.begin_sweep(p),
             Action::Exit(exit) => self.ended(p, exit),
         }
+    }
+
+    fn send(&mut self, p: usize, worker: WorkerId, stamp: Stamp, message: ToWorker) {
+        match &message {
+            ToWorker::Deploy { restore, .. } => self.deploys(p, &stamp, restore.as_ref()),
+            ToWorker::Adopt { deployed } => self.takes_over(p, deployed),
+            _ => {}
+        }
+        let draining = self.setup.mutant == Some(Mutant::ReleasedTooEarly)
+            && matches!(&message, ToWorker::Trigger { hold: true, .. });
+        let link = self.worker_of(p, worker).and_then(|w| self.workers[w].link.as_mut());
+        if let Some(link) = link {
+            link.inbox.push_back((stamp, message));
+            let leaves = self.worker_of(p, worker).filter(|w| draining && self.workers[*w].draining);
+            if leaves.is_some() {
+                self.release(p, worker);
+            }
+        }
+    }
+
+    /// A process that has the authority starts an execution.
+    fn deploys(&mut self, p: usize, stamp: &Stamp, restore: Option<&ManifestRef>) {
+        let process = &mut self.processes[p];
+        if process.deployed.as_ref() == Some(stamp) {
+            return;
+        }
+        let before = process.deployed.replace(stamp.clone());
+        let status = JobStatus::of(&process.state, self.now);
+        let moved = status
+            .recoveries
+            .first()
+            .is_some_and(|recovery| matches!(recovery.cause, RecoveryCause::Drain | RecoveryCause::Rescale));
+        if let Some(before) = before.filter(|_| moved && self.ghost.attempt() == stamp.attempt) {
+            let manifest = restore.and_then(|at| self.store.manifests.get(&at.key));
+            self.ghost.moved(&before, manifest);
+        }
+    }
+
+    /// A process takes over what runs: all of it, and only what goes on from the newest checkpoint.
+    fn takes_over(&mut self, p: usize, deployed: &Stamp) {
+        let process = &mut self.processes[p];
+        process.deployed = Some(deployed.clone());
+        let number = process.number;
+        let links = self.workers.iter().filter_map(|worker| worker.link.as_ref());
+        let said = links.filter(|link| link.process == number && !link.cut).map(|link| &link.said);
+        let parts: Vec<_> = said
+            .filter_map(|said| said.running.as_ref())
+            .filter(|running| running.deployed == *deployed)
+            .collect();
+        let there: BTreeSet<SubtaskId> =
+            parts.iter().flat_map(|running| &running.placed).map(|(subtask, _)| *subtask).collect();
+        let parallelism = parts.first().map_or(0, |running| running.parallelism);
+        let all: BTreeSet<SubtaskId> = weir_coordinator::testing::graph(parallelism).subtasks().collect();
+        let newest = self.ghost.captured(process.state.attempt());
+        let goes_on = parts.iter().all(|running| match newest {
+            Some(_) => running.completed == newest || running.acknowledged == newest,
+            None => running.completed.is_none(),
+        });
+        self.ghost.require(there == all && !all.is_empty(), "A1: taken over although a subtask is missing");
+        self.ghost.require(goes_on, "A2: taken over although it does not go on from the newest checkpoint");
     }
 
     fn commit_too_early(&mut self, p: usize, entry: &Entry) {

@@ -264,7 +264,10 @@ impl Cluster {
         let id = CheckpointId(id);
         for worker in &self.workers {
             let (kind, mode) = (CheckpointKind::Periodic, CheckpointMode::ExactlyOnce);
-            worker.tell(&self.stamp, ToWorker::Trigger { id, kind, mode, completed: None, at_us: 0 });
+            worker.tell(
+                &self.stamp,
+                ToWorker::Trigger { id, kind, mode, completed: None, at_us: 0, hold: false },
+            );
         }
         let (mut objects, mut parts) = (Vec::<ObjectRef>::new(), Vec::new());
         for worker in &mut self.workers {
@@ -290,6 +293,7 @@ impl Cluster {
             triggered_us: 0,
             max_parallelism: config().max_parallelism,
             graph: self.graph.clone(),
+            parallelism: None,
             objects,
             parts,
         };
