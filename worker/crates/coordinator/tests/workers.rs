@@ -57,6 +57,18 @@ async fn without_slots_the_job_waits_and_says_how_many() {
 }
 
 #[tokio::test]
+async fn a_coordinator_that_was_overtaken_learns_it_from_a_worker_of_the_other() {
+    let fakes = Fakes::new();
+    fakes.come("a", 1);
+    let mut job = fakes.start(1);
+    job.until("running", running).await;
+    fakes.cut("a");
+    fakes.change("a", |running| running.stamp.attempt.0 += 1);
+    fakes.reconnect_one("a");
+    assert!(matches!(job.exit().await, Exit::Fenced(by) if by == "attempt 2 runs on worker a"));
+}
+
+#[tokio::test]
 async fn another_coordinator_takes_over_what_runs_without_stopping_it() {
     let fakes = Fakes::new();
     fakes.come("a", 1);

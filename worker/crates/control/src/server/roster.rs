@@ -93,7 +93,7 @@ impl Roster {
 
 #[cfg(test)]
 mod tests {
-    use weir_protocol::{Attempt, Execution, RunningExecution, Stamp};
+    use weir_protocol::{Attempt, CheckpointId, Execution, RunningExecution, Stamp};
 
     use super::*;
 

@@ -57,6 +57,7 @@ pub(super) fn config() -> JobConfig {
             expiration: second,
             max_uncheckpointed_bytes: 1 << 20,
         },
+        restore_from: None,
         restart: RestartStrategy::None,
         on_unreadable: OnUnreadable::Stop,
         liveness: LivenessConfig::default(),

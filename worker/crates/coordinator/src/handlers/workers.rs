@@ -1,7 +1,8 @@
 //! Workers come and go.
 
-use weir_protocol::{Failure, Registration, WorkerId};
+use weir_protocol::{Failure, Registration, Stamp, WorkerId};
 
+use crate::event::Exit;
 use crate::permit::Message;
 use crate::state::{Gathering, Phase, Worker};
 use crate::step::Step;
@@ -10,6 +11,13 @@ impl Step<'_> {
     pub(crate) fn worker_registered(&mut self, worker: WorkerId, mut registration: Registration) {
         if self.state.workers.contains_key(&worker) {
             return;
+        }
+        let stamp = registration.running.as_ref().map(|running| &running.stamp);
+        if let Some(stamp) = stamp.filter(|stamp| self.overtaken_by(stamp)) {
+            return self.end(Exit::Fenced(format!(
+                "attempt {} runs on worker {}",
+                stamp.attempt, registration.name
+            )));
         }
         if self.state.gathering == Gathering::Nobody {
             self.state.gathering = Gathering::Since(self.at.now);
@@ -23,6 +31,14 @@ impl Step<'_> {
         if late {
             self.send(worker, Message::cancel());
         }
+    }
+
+    /// Whether the authority can only be of a coordinator that claimed the job after this one. One that has
+    /// nothing to write would not learn of it otherwise.
+    fn overtaken_by(&self, stamp: &Stamp) -> bool {
+        self.state.claim.is_some()
+            && stamp.job == self.state.options.config.uid
+            && stamp.attempt > self.state.attempt
     }
 
     pub(crate) fn worker_draining(&mut self, worker: WorkerId) {
