@@ -172,6 +172,7 @@ fn config() -> JobConfig {
         },
         restart: RestartStrategy::None,
         on_unreadable: OnUnreadable::Stop,
+        restore_from: None,
         liveness: LivenessConfig::default(),
     }
 }

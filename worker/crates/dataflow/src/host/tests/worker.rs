@@ -136,7 +136,7 @@ impl TestWorker {
     pub(super) async fn checkpoint(&mut self, id: u64, completed: Option<u64>) -> ManifestRef {
         let (id, completed) = (CheckpointId(id), completed.map(CheckpointId));
         let (kind, mode) = (CheckpointKind::Periodic, CheckpointMode::ExactlyOnce);
-        self.tell(ToWorker::Trigger { id, kind, mode, completed, at_us: 0 });
+        self.tell(ToWorker::Trigger { id, kind, mode, completed, at_us: 0, hold: false });
         let graph = self.controls.plan(self.parallelism).graph;
         let mut acks = BTreeMap::new();
         while acks.len() < graph.subtasks().count() {
@@ -159,6 +159,7 @@ impl TestWorker {
             reason: kind,
             triggered_us: 0,
             max_parallelism: 16,
+            parallelism: None,
             graph,
             objects,
             parts,
@@ -253,5 +254,7 @@ fn config() -> JobConfig {
         },
         restart: RestartStrategy::None,
         on_unreadable: OnUnreadable::Stop,
+        restore_from: None,
+        liveness: weir_protocol::LivenessConfig::default(),
     }
 }
