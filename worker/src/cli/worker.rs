@@ -37,8 +37,8 @@ pub(crate) struct WorkerArgs {
     /// Where other workers connect to exchange rows; port 0 takes a free one
     #[arg(long, env = "WEIR_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:0", value_parser = transport::address)]
     listen: SocketAddr,
-    /// The host under which other workers find this one; the address of --listen if absent
-    #[arg(long, env = "WEIR_ADVERTISE", value_name = "HOST")]
+    /// The host, or host:port, under which other workers find this one; the address of --listen if absent
+    #[arg(long, env = "WEIR_ADVERTISE", value_name = "PLACE")]
     advertise: Option<String>,
     #[command(flatten)]
     transport: transport::TransportArgs,

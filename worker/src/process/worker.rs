@@ -35,7 +35,7 @@ pub struct WorkerProcess {
     pub slots: u32,
     /// Where other workers connect.
     pub listen: SocketAddr,
-    /// The host under which they find it; the address itself if absent.
+    /// The host, or host and port, under which they find it; the address itself if absent.
     pub advertise: Option<String>,
     /// Where copies of state are kept on this machine.
     pub scratch: Option<Scratch>,

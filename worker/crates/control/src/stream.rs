@@ -50,7 +50,13 @@ pub(crate) fn root(error: &dyn std::error::Error) -> String {
     while let Some(source) = inner.source() {
         inner = source;
     }
-    inner.to_string()
+    match inner.downcast_ref::<std::io::Error>() {
+        // A process that died could not take its leave; what the TLS library says of that is of no use to anybody.
+        Some(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            "the other end is gone".to_owned()
+        }
+        _ => inner.to_string(),
+    }
 }
 
 /// A peer's stream with the deadline of its next frame.

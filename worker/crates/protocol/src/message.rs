@@ -78,6 +78,7 @@ pub struct SinkHandles {
 
 /// How long each phase of a checkpoint took in one subtask, in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct PhaseTimes {
     /// Trigger by the coordinator to the first barrier here.
     pub trigger_us: u64,
