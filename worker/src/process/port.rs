@@ -37,7 +37,32 @@ impl Port {
         self.address
     }
 
-    pub(super) fn advertised(place: Option<&str>, address: SocketAddr) -> String {
+    pub(super) fn advertised(&self) -> &str {
+        &self.advertised
+    }
+
+    /// The job that the port is served for, once there is one: this process belongs to it for good.
+    pub(super) fn job(&self) -> Option<&JobUid> {
+        self.serving.as_ref().map(|(job, _)| job)
+    }
+
+    /// Serves the port for a job; always the same one.
+    pub(super) fn serve(&mut self, config: &JobConfig) -> Option<Arc<Exchange>> {
+        if let Some(listener) = self.listener.take() {
+            let (transport, job) = (self.transport.clone(), config.uid.clone());
+            let limits = ExchangeLimits {
+                ping_every: config.liveness.heartbeat_interval,
+                lost_after: config.liveness.heartbeat_timeout,
+                ..ExchangeLimits::default()
+            };
+            let exchange = Exchange::start(listener, ExchangeOptions { transport, job: job.clone(), limits });
+            self.serving = Some((job, exchange));
+        }
+        self.serving.as_ref().map(|(_, exchange)| exchange.clone())
+    }
+}
+
+fn advertised(place: Option<&str>, address: SocketAddr) -> String {
     match place {
         Some(place) if names_port(place) => place.to_owned(),
         // An IPv6 address is told from its port by brackets.
