@@ -45,7 +45,7 @@ impl From<Status> for End {
 }
 
 /// The innermost error, which says most.
-pub(crate) fn root(error: &dyn std::error::Error) -> String {
+pub(crate) fn root(error: &(dyn std::error::Error + 'static)) -> String {
     let mut inner = error;
     while let Some(source) = inner.source() {
         inner = source;
