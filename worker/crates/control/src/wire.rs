@@ -125,7 +125,7 @@ mod tests {
         check("bids", r#"{"type":"stopped"} x"#, "body: trailing characters");
         check("bids", r#"{"type":"fallen"}"#, "unknown variant `fallen`");
         check("bids", r#"{"type":"committed"}"#, "body: missing field `id`");
-        check("bids", r#"{"type":"committed","id":-1}"#, "id: invalid value: integer `-1`");
+        check("bids", r#"{"type":"committed","id":-1}"#, "body: invalid value: integer `-1`");
     }
 
     #[test]

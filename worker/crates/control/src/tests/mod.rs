@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Nothing that a test waits for takes longer, also on a busy machine.
-pub(super) const LONG: Duration = Duration::from_secs(60);
+pub(super) const LONG: Duration = Duration::from_secs(300);
 
 pub(super) fn config() -> JobConfig {
     let second = Duration::from_secs(1);
