@@ -167,7 +167,7 @@ pub(super) fn random_job(random: &SeededRandom, seen: &Arc<Seen>) -> (Job, u64) 
     let mut rows: Vec<u64> = Vec::new();
     let mut factors: Vec<u64> = Vec::new();
     let weights: Vec<Arc<OnceLock<u64>>> = (0..count).map(|_| Arc::default()).collect();
-    for at in 0..count {
+    for (at, weight) in weights.iter().enumerate() {
         let source = at == 0 || pick(4) == 0;
         let mut parallelism = 1 + pick(3) as u32;
         let times = 1 + pick(3);
@@ -218,7 +218,7 @@ pub(super) fn random_job(random: &SeededRandom, seen: &Arc<Seen>) -> (Job, u64) 
             transforms,
         });
         let source = source.then(|| SourceNode {
-            factory: Arc::new(BatchesFactory { batches, weight: weights[at].clone(), seen: seen.clone() }),
+            factory: Arc::new(BatchesFactory { batches, weight: weight.clone(), seen: seen.clone() }),
             calc: None,
             watermark: None,
         });
