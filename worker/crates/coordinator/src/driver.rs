@@ -165,7 +165,11 @@ impl Coordinator {
             Action::Plan { parallelism } => {
                 plans::plan(Arc::clone(&self.shell.plan), parallelism, answers.clone());
             }
-            Action::Answer { ticket, answer } => self.asked.answer(ticket, answer),
+            Action::Answer { ticket, answer } => {
+                // Whoever asked finds in the status what it came to.
+                self.publish();
+                self.asked.answer(ticket, answer);
+            }
             Action::CopySavepoint { copied, to } => self.copier(answers).copy(copied, to),
             Action::Import { from, id } => {
                 let (job, attempt) = (self.state.options.config.uid.clone(), self.state.attempt);

@@ -134,14 +134,11 @@ fn mutants_of_checkpoints_are_caught() {
     let again =
         Setup { crashes: 0, unclear: 0, starts: 1, failures: 1, repeats: 1, timers: 3, ..Setup::model(1) };
     catches(Mutant::OldAckAccepted, again);
-    let split = Setup { splits: 2, crashes: 1, unclear: 0, timers: 2, rows: 2, ..Setup::model(1) };
-    catches(Mutant::QuietSplitLeftOut, split);
 }
 
 /// Those that take a longer way are left to the seeds.
 #[test]
 fn mutants_of_planned_moves_are_caught() {
     let one = || Setup { unclear: 0, crashes: 0, starts: 1, workers: 2, group: 0, ..Setup::model(1) };
-    catches(Mutant::HoldIgnored, Setup { moves: 1, timers: 2, rows: 2, ..one() });
     catches(Mutant::ReleasedTooEarly, Setup { moves: 1, timers: 2, ..one() });
 }

@@ -6,7 +6,7 @@ use weir_checkpoint::gc::Plan;
 use weir_checkpoint::journal::{Append, Claim};
 use weir_checkpoint::{Claimed, Manifest, Record, Restore, Slot, View};
 use weir_coordinator::{Exit, State};
-use weir_protocol::{FromWorker, Stamp, WorkerId};
+use weir_protocol::{FromWorker, Registration, Stamp, WorkerId};
 use weir_runtime::Timestamp;
 
 #[derive(Debug, Clone)]
@@ -28,8 +28,8 @@ pub(crate) struct Process {
     pub(crate) sweep: Option<Sweeping>,
     /// The number that the next worker gets.
     pub(crate) next_worker: u64,
-    /// Workers that have left it while it stood still.
-    pub(crate) gone: VecDeque<WorkerId>,
+    /// Workers that have left it, which it does not know yet, with what they had said of themselves.
+    pub(crate) gone: VecDeque<(WorkerId, Registration)>,
     /// What it deployed or took over last.
     pub(crate) deployed: Option<Stamp>,
     /// Whether somebody asked for another parallelism.

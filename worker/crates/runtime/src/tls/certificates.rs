@@ -71,7 +71,8 @@ pub fn create_certificates(folder: &Path, options: &CertificateOptions<'_>) -> i
 
 fn authority(folder: &Path, options: &CertificateOptions<'_>) -> io::Result<Issuer<'static, KeyPair>> {
     let (certificate, key) = (folder.join("ca.pem"), folder.join("ca.key"));
-    let mut params = params(options, &format!("weir job {}", options.job))?;
+    // One CA may sign for several jobs: what tells them apart is in the certificates of processes.
+    let mut params = params(options, "weir")?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     if key.exists() && certificate.exists() {

@@ -183,7 +183,7 @@ impl World {
             }
             Choice::Again { p } => self.again(p),
             Choice::Gone { p } => {
-                if let Some(worker) = self.processes[p].gone.pop_front() {
+                if let Some((worker, _)) = self.processes[p].gone.pop_front() {
                     self.tell(p, Event::WorkerLost { worker, failure: failure("it left") });
                 }
             }

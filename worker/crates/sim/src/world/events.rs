@@ -115,7 +115,9 @@ impl World {
         process.deployed = Some(deployed.clone());
         let number = process.number;
         let links = self.workers.iter().filter_map(|worker| worker.link.as_ref());
-        let said = links.filter(|link| link.process == number && !link.cut).map(|link| &link.said);
+        let there = links.filter(|link| link.process == number && !link.cut).map(|link| &link.said);
+        // It can't know of those that have left it in silence; they will be missed soon enough.
+        let said = there.chain(process.gone.iter().map(|(_, said)| said));
         let parts: Vec<_> = said
             .filter_map(|said| said.running.as_ref())
             .filter(|running| running.deployed == *deployed)

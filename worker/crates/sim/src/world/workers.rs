@@ -82,8 +82,8 @@ impl World {
     /// A worker leaves its coordinator.
     pub(super) fn leave(&mut self, w: usize) {
         if let (Some(p), Some(link)) = (self.process_of(w), &self.workers[w].link) {
-            let worker = link.id;
-            self.processes[p].gone.push_back(worker);
+            let left = (link.id, link.said.clone());
+            self.processes[p].gone.push_back(left);
         }
         self.workers[w].disconnect();
     }

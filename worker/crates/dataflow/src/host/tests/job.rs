@@ -40,7 +40,7 @@ fn key(keys: u64, n: u64) -> i64 {
 
 /// Hard to compress.
 fn value(n: u64) -> i64 {
-    (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 8) as i64
+    (n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 24) as i64
 }
 
 /// The test's hands on the job.
