@@ -1,7 +1,7 @@
 //! What workers do, and what passes between them and coordinators.
 
 use weir_coordinator::Event;
-use weir_protocol::{CheckpointId, FromWorker, Stamp, SubtaskId, VertexId, WorkerId};
+use weir_protocol::{CheckpointId, FromWorker, Registration, Stamp, SubtaskId, VertexId, WorkerId};
 
 use crate::setup::Mutant;
 use crate::task::{Handle, Item, target, value};
@@ -33,10 +33,17 @@ impl World {
     }
 
     pub(super) fn connect(&mut self, w: usize, p: usize) {
+        let said = self.workers[w].registration(w, self.setup.slots);
+        // A process is known again: that its connection before is lost is told first.
+        let again = |(_, left): &(WorkerId, Registration)| left.process == said.process;
+        while let Some(at) = self.processes[p].gone.iter().position(again) {
+            if let Some((worker, _)) = self.processes[p].gone.remove(at) {
+                self.tell(p, Event::WorkerLost { worker, failure: failure("it left") });
+            }
+        }
         let process = &mut self.processes[p];
         let id = WorkerId(process.next_worker);
         process.next_worker += 1;
-        let said = self.workers[w].registration(w, self.setup.slots);
         self.workers[w].link = Some(Link {
             process: process.number,
             id,
@@ -50,7 +57,7 @@ impl World {
     }
 
     /// What a coordinator takes for true that is wrong on purpose.
-    fn twisted(&self, mut said: weir_protocol::Registration) -> weir_protocol::Registration {
+    fn twisted(&self, mut said: Registration) -> Registration {
         if let Some(running) = &mut said.running {
             match self.setup.mutant {
                 Some(Mutant::AdoptIncomplete) => {
