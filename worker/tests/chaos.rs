@@ -10,15 +10,12 @@
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
-use support::nexmark::{dump, tables};
+use support::nexmark::{COUNTS, counts, dump, tables};
 use support::place::{DONE, Place, view};
-use support::rows::{Rows, differences, read, row, rows};
-use support::time::{SECOND, format, windows};
+use support::rows::{differences, read};
 use support::{LONG, Rng, seed, until};
 use weir_checkpoint::View;
 use weir_testing::S3Server;
@@ -30,30 +27,6 @@ const EVENTS_PER_KILL: u64 = 800;
 /// The longest life of a process before it is killed, at least; where it takes longer until the
 /// first output is there, that long.
 const LONGEST_LIFE: Duration = Duration::from_millis(1_200);
-
-const COUNTS: &str = "CREATE TABLE counts (s TIMESTAMP(3), auction BIGINT, n BIGINT, total BIGINT)
-WITH ('connector' = 'filesystem', 'path' = '{out}/counts', 'format' = 'json');
-INSERT INTO counts SELECT window_start, auction, COUNT(*), SUM(price)
-FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(`dateTime`), INTERVAL '1' SECOND)) GROUP BY window_start, window_end, auction;";
-
-fn expected(events: u64) -> Rows {
-    let mut groups = BTreeMap::<(i64, i64), (i64, i64)>::new();
-    for bid in dump(events) {
-        for window in windows(bid.at, SECOND, SECOND) {
-            let (n, total) = groups.entry((window, bid.auction)).or_default();
-            *n += 1;
-            *total += bid.price;
-        }
-    }
-    rows(groups.iter().map(|((start, auction), (n, total))| {
-        row([
-            ("s", json!(format(*start))),
-            ("auction", json!(auction)),
-            ("n", json!(n)),
-            ("total", json!(total)),
-        ])
-    }))
-}
 
 fn kills(default: u64) -> u64 {
     std::env::var("WEIR_KILLS").map_or(default, |text| text.parse().expect("WEIR_KILLS is a number"))
@@ -83,7 +56,7 @@ fn torment(
     let begin = Instant::now();
     let events = kills * EVENTS_PER_KILL + 5_000;
     eprintln!("{store}: {kills} kills over {events} events, WEIR_SEED={seed}");
-    let expected = expected(events);
+    let expected = counts(&dump(events));
     let sql = tables(events, Some(RATE)) + COUNTS;
     let mut random = Rng::new(seed);
     let (mut killed, mut round, mut checkpoints, mut restored) = (0, 0, 0, 0);

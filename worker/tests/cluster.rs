@@ -4,16 +4,14 @@
 
 mod support;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::LazyLock;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use support::cluster::{Cluster, Secrecy, certificates, completed, make_certificates, workers};
-use support::nexmark::{BIDS, EVENTS, tables};
+use support::nexmark::{BIDS, COUNTS, EVENTS, counts, tables};
 use support::place::{DONE, FENCED, Place, Running, TERMINATED};
-use support::rows::{Rows, differences, read, row, rows};
-use support::time::{SECOND, format, windows};
+use support::rows::{Rows, differences, read};
 use support::{LONG, until};
 
 /// Events per second of the clock: slow enough that what is done to a job happens while it runs.
@@ -23,29 +21,7 @@ const USAGE: i32 = 2;
 const FILE: i32 = 7;
 const ALONE: i32 = 8;
 
-const COUNTS: &str = "CREATE TABLE counts (s TIMESTAMP(3), auction BIGINT, n BIGINT, total BIGINT)
-WITH ('connector' = 'filesystem', 'path' = '{out}/counts', 'format' = 'json');
-INSERT INTO counts SELECT window_start, auction, COUNT(*), SUM(price)
-FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(`dateTime`), INTERVAL '1' SECOND)) GROUP BY window_start, window_end, auction;";
-
-static EXPECTED: LazyLock<Rows> = LazyLock::new(|| {
-    let mut groups = BTreeMap::<(i64, i64), (i64, i64)>::new();
-    for bid in BIDS.iter() {
-        for window in windows(bid.at, SECOND, SECOND) {
-            let (n, total) = groups.entry((window, bid.auction)).or_default();
-            *n += 1;
-            *total += bid.price;
-        }
-    }
-    rows(groups.iter().map(|((start, auction), (n, total))| {
-        row([
-            ("s", json!(format(*start))),
-            ("auction", json!(auction)),
-            ("n", json!(n)),
-            ("total", json!(total)),
-        ])
-    }))
-});
+static EXPECTED: LazyLock<Rows> = LazyLock::new(|| counts(&BIDS));
 
 fn place(name: &str) -> Place {
     Place::new(name, &(tables(EVENTS, Some(RATE)) + COUNTS), &[])

@@ -8,14 +8,10 @@
 
 mod support;
 
-use std::collections::BTreeMap;
-
-use serde_json::json;
 use support::cluster::{Cluster, Secrecy};
-use support::nexmark::{dump, tables};
+use support::nexmark::{COUNTS, counts, dump, tables};
 use support::place::{DONE, Place, Running};
-use support::rows::{Rows, differences, read, row, rows};
-use support::time::{SECOND, format, windows};
+use support::rows::{differences, read};
 use support::{LONG, Rng, seed};
 
 /// Events per second of the clock, and how many there are for each death: more than come between two of them.
@@ -26,24 +22,6 @@ const ABORTED: i32 = 134;
 
 const OF_A_WORKER: &[&str] = &["trigger", "alignment", "freeze", "upload", "ack", "commit", "committed"];
 const OF_THE_COORDINATOR: &[&str] = &["trigger", "ack", "manifest", "record", "commit", "committed"];
-
-const COUNTS: &str = "CREATE TABLE counts (s TIMESTAMP(3), auction BIGINT, n BIGINT)
-WITH ('connector' = 'filesystem', 'path' = '{out}/counts', 'format' = 'json');
-INSERT INTO counts SELECT window_start, auction, COUNT(*)
-FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(`dateTime`), INTERVAL '1' SECOND)) GROUP BY window_start, window_end, auction;";
-
-fn expected(events: u64) -> Rows {
-    let mut groups = BTreeMap::<(i64, i64), i64>::new();
-    for bid in dump(events) {
-        for window in windows(bid.at, SECOND, SECOND) {
-            *groups.entry((window, bid.auction)).or_default() += 1;
-        }
-    }
-    let line = |((start, auction), n): (&(i64, i64), &i64)| {
-        row([("s", json!(format(*start))), ("auction", json!(auction)), ("n", json!(n))])
-    };
-    rows(groups.iter().map(line))
-}
 
 /// The points at which `who` dies, in an order of chance, each so many times.
 fn points(who: &str, steps: &[&str], random: &mut Rng) -> Vec<String> {
@@ -63,7 +41,7 @@ fn die(who: &str, steps: &[&str], mut one: impl FnMut(&mut Cluster, &str) -> boo
     let points = points(who, steps, &mut random);
     let events = (points.len() as u64 * EVENTS_PER_DEATH).min(100_000);
     eprintln!("{who}: {} deaths over {events} events, WEIR_SEED={seed}", points.len());
-    let expected = expected(events);
+    let expected = counts(&dump(events));
     let mut left = points.into_iter().peekable();
     while left.peek().is_some() {
         let place = Place::new("steps", &(tables(events, Some(RATE)) + COUNTS), &[]);

@@ -6,22 +6,17 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::Rng;
-use crate::support::nexmark::{Bid, dump, tables};
+use crate::support::nexmark::{Bid, COUNTS, counts, dump, tables};
 use crate::support::place::Place;
 use crate::support::rows::{Rows, differences, fold, read, row, rows};
-use crate::support::time::{SECOND, format, windows};
 
 /// Events per second of the clock.
 const RATE: u64 = 2_000;
 /// Events that are there per fault: about as many as come between two of them.
 const EVENTS_PER_FAULT: u64 = 1_200;
 
-const SINKS: &str = "CREATE TABLE counts (s TIMESTAMP(3), auction BIGINT, n BIGINT, total BIGINT)
-WITH ('connector' = 'filesystem', 'path' = '{out}/counts', 'format' = 'json');
-CREATE TABLE bidders (bidder BIGINT, n BIGINT, total BIGINT)
+const BIDDERS: &str = "CREATE TABLE bidders (bidder BIGINT, n BIGINT, total BIGINT)
 WITH ('connector' = 'filesystem', 'path' = '{out}/bidders', 'format' = 'json', 'sink.changelog-column' = 'op');
-INSERT INTO counts SELECT window_start, auction, COUNT(*), SUM(price)
-FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(`dateTime`), INTERVAL '1' SECOND)) GROUP BY window_start, window_end, auction;
 INSERT INTO bidders SELECT bidder, COUNT(*), SUM(price) FROM bid GROUP BY bidder;";
 
 /// A job of so many events.
@@ -37,7 +32,7 @@ impl Chosen {
     }
 
     pub(crate) fn sql(&self) -> String {
-        tables(self.events, Some(RATE)) + SINKS
+        tables(self.events, Some(RATE)) + COUNTS + "\n" + BIDDERS
     }
 
     /// How long the whole job takes when nothing happens to it.
@@ -53,25 +48,6 @@ impl Chosen {
         }
         differences(&fold(&place.out("bidders")).0, &bidders(&bids)).map(|wrong| format!("bidders: {wrong}"))
     }
-}
-
-fn counts(bids: &[Bid]) -> Rows {
-    let mut groups = BTreeMap::<(i64, i64), (i64, i64)>::new();
-    for bid in bids {
-        for window in windows(bid.at, SECOND, SECOND) {
-            let (n, total) = groups.entry((window, bid.auction)).or_default();
-            *n += 1;
-            *total += bid.price;
-        }
-    }
-    rows(groups.iter().map(|((start, auction), (n, total))| {
-        row([
-            ("s", json!(format(*start))),
-            ("auction", json!(auction)),
-            ("n", json!(n)),
-            ("total", json!(total)),
-        ])
-    }))
 }
 
 fn bidders(bids: &[Bid]) -> Rows {

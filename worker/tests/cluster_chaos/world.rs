@@ -63,7 +63,6 @@ pub(crate) struct World {
     store: S3Proxy,
     _server: S3Server,
     set: Vec<String>,
-    parallelism: u64,
     last_completed: u64,
     finished: bool,
     started: u64,
@@ -105,7 +104,6 @@ impl World {
             store,
             _server: server,
             set,
-            parallelism: job.parallelism,
             last_completed: 0,
             finished: false,
             started: 0,
@@ -219,8 +217,7 @@ impl World {
                 return done;
             }
             Fault::Rescale => {
-                self.parallelism = 1 + random.below(3);
-                let body = format!("{{\"parallelism\":{}}}", self.parallelism);
+                let body = format!("{{\"parallelism\":{}}}", 1 + random.below(3));
                 return self.status_at.is_some_and(|at| http::post(at, "/v1/job/rescale", &body).is_some());
             }
         }

@@ -1,6 +1,9 @@
 //! The nexmark source of the tests, and its bids as plain data.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
+
+use serde_json::json;
 
 use super::place::Place;
 use super::{rows, time};
@@ -73,4 +76,31 @@ INSERT INTO bids SELECT auction, bidder, price, `dateTime` FROM bid;
     let numbers = (0..events as i64).filter(|n| n % 50 >= 4);
     assert!(bids.iter().map(|b| b.at - begin).eq(numbers), "the times of bids follow from their numbers");
     bids
+}
+
+/// Counts and sums the bids of each auction in windows of a second, into files of the table `counts`.
+pub(crate) const COUNTS: &str =
+    "CREATE TABLE counts (s TIMESTAMP(3), auction BIGINT, n BIGINT, total BIGINT)
+WITH ('connector' = 'filesystem', 'path' = '{out}/counts', 'format' = 'json');
+INSERT INTO counts SELECT window_start, auction, COUNT(*), SUM(price)
+FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(`dateTime`), INTERVAL '1' SECOND)) GROUP BY window_start, window_end, auction;";
+
+/// What [`COUNTS`] comes to.
+pub(crate) fn counts(bids: &[Bid]) -> rows::Rows {
+    let mut groups = BTreeMap::<(i64, i64), (i64, i64)>::new();
+    for bid in bids {
+        for window in time::windows(bid.at, time::SECOND, time::SECOND) {
+            let (n, total) = groups.entry((window, bid.auction)).or_default();
+            *n += 1;
+            *total += bid.price;
+        }
+    }
+    rows::rows(groups.iter().map(|((start, auction), (n, total))| {
+        rows::row([
+            ("s", json!(time::format(*start))),
+            ("auction", json!(auction)),
+            ("n", json!(n)),
+            ("total", json!(total)),
+        ])
+    }))
 }
