@@ -24,6 +24,8 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 const LONGEST_TROUBLE: Duration = Duration::from_secs(3);
 /// The longest time until a process that died is followed by another.
 const LONGEST_ABSENCE: Duration = Duration::from_millis(1_000);
+/// The exit code of a process whose store can't be used when it begins.
+const STORAGE: i32 = 5;
 const SCRATCH_LIMIT: &str = "8Mi";
 
 /// What makes something whole again.
@@ -368,6 +370,11 @@ impl World {
                 FENCED => {
                     self.coordinator = None;
                     self.later(Duration::ZERO, Heal::StartCoordinator);
+                }
+                // The store was bad when it began, and it said so: whoever runs it starts it again.
+                STORAGE if self.status_at.is_none() => {
+                    self.coordinator = None;
+                    self.later(LONGEST_ABSENCE, Heal::StartCoordinator);
                 }
                 _ => panic!("the coordinator ended with {code}: {}", self.story()),
             }
