@@ -385,7 +385,11 @@ async fn a_new_job_takes_a_savepoint_over_once() {
         let url = url.to_owned();
         move |o: &mut Options| o.restore_from = Some(url)
     };
-    let mut job = start(&store, from(&url));
+    // What was taken over is looked at below: the checkpoints after it must not let it be collected before.
+    let mut job = start(&store, |o| {
+        from(&url)(o);
+        o.config.checkpoint.retain = u32::MAX;
+    });
     let running = job.until(|s| s.state == JobState::Running).await;
     assert_eq!(running.checkpoints.restored.map(|id| id.0), Some(1));
     let first = view(&store).await;
