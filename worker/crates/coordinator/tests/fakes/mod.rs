@@ -1,5 +1,6 @@
 //! Workers for tests: each answers at once what a host would say, and keeps what it runs when its coordinator
 //! goes.
+#![allow(dead_code, reason = "every test target uses a part of it")]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
