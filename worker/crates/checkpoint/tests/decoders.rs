@@ -1,5 +1,6 @@
 //! Decoders of files in a store meet anything and refuse it; none of them panics. The same feed as that of the fuzz
 //! target, from good files that are spoilt.
+#![allow(clippy::unwrap_used, reason = "tests")]
 
 mod common;
 #[path = "../fuzz/feed.rs"]
