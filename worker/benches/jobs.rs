@@ -1,4 +1,4 @@
-//! Whole jobs, measured from outside: `cargo bench -p weir --bench jobs [-- FILTER] [--runs N]`.
+//! Whole jobs, measured from outside: `cargo bench --workspace --bench jobs [-- FILTER] [--runs N]`.
 //!
 //! Prints one JSON object per case and one per pair (the ratio of medians of checkpoints every second to
 //! none, runs taken in turn). Rates are rows of the source per second of the whole process, start included.

@@ -1,5 +1,5 @@
 //! Rows per second and CPU per million rows of generation and decoding, one subtask, one thread:
-//! `cargo bench -p weir-connectors`. Prints one line of JSON per measurement, the median of five runs.
+//! `cargo bench --workspace --bench throughput`. Prints one line of JSON per measurement, the median of five runs.
 
 #![allow(
     clippy::unwrap_used,

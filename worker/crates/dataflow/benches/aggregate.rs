@@ -1,6 +1,6 @@
 //! GROUP BY k with COUNT(*), and TUMBLE with COUNT(*) by key, from batches of 8,192 rows in memory
 //! (k BIGINT, ts TIMESTAMP(3)) into nothing. One line of JSON per measurement, in CPU time of the
-//! thread. `cargo bench -p weir-dataflow [-- <keys>…]`
+//! thread. `cargo bench --workspace --bench aggregate [-- <keys>…]`
 
 #![allow(clippy::print_stdout, reason = "a bench prints")]
 #![allow(missing_docs, reason = "a program")]

@@ -1,7 +1,7 @@
 //! COUNT and SUM by a random Int64 key in batches of 8,192 rows, old and new values taken out as a
 //! changelog would, dirty bits on. One line of JSON per measurement, in CPU time of the thread; time to make
 //! the rows is taken off.
-//! `cargo bench -p weir-state [-- <keys>…]`
+//! `cargo bench --workspace --bench keyed [-- <keys>…]`
 
 #![allow(clippy::print_stdout, reason = "a bench prints")]
 #![allow(missing_docs, reason = "a program")]
