@@ -37,6 +37,7 @@ done
 build kube -tags notest,grpcnotrace -ldflags "$flags"
 build coredns -tags grpcnotrace -ldflags '-s -w'
 build pause -ldflags '-s -w'
+build files -ldflags '-s -w'
 for component in kube-apiserver kube-controller-manager kube-scheduler kube-proxy kubelet kubectl etcd; do ln -sf kube "$BIN/$component"; done
 
 # install NAME PACKAGE@VERSION: a Go program as its authors release it
@@ -53,4 +54,5 @@ pack() { python3 "$HERE/pack.py" "$@"; }
 pack weir.local/pause:1 "$CACHE/images/pause.tar" 65532:65532 /pause "$BIN/pause:/pause"
 pack weir.local/coredns:1 "$CACHE/images/coredns.tar" 65532:65532 /coredns "$BIN/coredns:/coredns"
 pack weir.local/versitygw:1.8.0 "$CACHE/images/versitygw.tar" 65532:65532 /versitygw "$BIN/versitygw:/versitygw"
+pack weir.local/files:1 "$CACHE/images/files.tar" 65532:65532 /files "$BIN/files:/files"
 log "built: $(du -shL "$BIN" | cut -f1) in $BIN"

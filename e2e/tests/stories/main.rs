@@ -1,0 +1,17 @@
+//! Stories on a real cluster: `KUBECONFIG` says which; `e2e/run.sh` brings one up and runs all or some of them by name.
+//! Each has a namespace, an S3 server and an operator of its own.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod bad_image;
+mod bad_sql;
+mod coordinator_lost;
+mod deletion;
+mod first_job;
+mod install;
+mod node_cut_off;
+mod node_lost;
+mod operator_away;
+mod rescale;
+mod suspend;
+mod upgrade;
+mod worker_lost;
