@@ -110,3 +110,69 @@ fn rules_and_dashboard_ask_for_metrics_that_there_are() {
     }
     assert!(unknown.is_empty(), "{unknown:?}");
 }
+
+/// A value of the chart: its path, its default, and the comment above it.
+fn values() -> Vec<[String; 3]> {
+    let text = fs::read_to_string(chart("weir").join("values.yaml")).unwrap();
+    let (mut found, mut path, mut meaning) = (Vec::new(), Vec::<String>::new(), String::new());
+    let lines: Vec<&str> = text.lines().collect();
+    for (at, line) in lines.iter().enumerate() {
+        let content = line.trim_start();
+        let depth = (line.len() - content.len()) / 2;
+        match (content.strip_prefix('#'), content.split_once(':')) {
+            (Some(comment), _) => meaning = format!("{meaning} {}", comment.trim()).trim().to_owned(),
+            (None, Some((key, default))) => {
+                path.truncate(depth);
+                path.push(key.to_owned());
+                let default = default.trim();
+                let is_folder = default.is_empty() && lines.get(at + 1).is_some_and(|next| next.starts_with(' '));
+                if !is_folder || !meaning.is_empty() {
+                    found.push([path.join("."), default.to_owned(), meaning.clone()]);
+                }
+                // Lines without a comment between them share the one above.
+                if is_folder {
+                    meaning.clear();
+                }
+            }
+            // An empty line ends what a comment is about.
+            (None, None) => meaning.clear(),
+        }
+        if lines.get(at + 1).is_some_and(|next| next.trim_start().starts_with('#')) && !content.starts_with('#') {
+            meaning.clear();
+        }
+    }
+    found
+}
+
+#[test]
+fn every_value_is_explained_in_the_document() {
+    let code = |text: &str| if text.is_empty() { String::new() } else { format!("`{text}`") };
+    let mut table = "\n| value | default | meaning |\n| --- | --- | --- |\n".to_owned();
+    for [path, default, meaning] in values() {
+        table += &format!("| `{path}` | {} | {meaning} |\n", code(&default));
+    }
+    table += "\n";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/kubernetes/chart.md");
+    let before = fs::read_to_string(&path).unwrap();
+    let (head, rest) = before.split_once("<!-- made of the code: values -->\n").unwrap();
+    let (old, tail) = rest.split_once("<!-- end -->").unwrap();
+    if std::env::var_os("WEIR_UPDATE").is_some() {
+        fs::write(&path, format!("{head}<!-- made of the code: values -->\n{table}<!-- end -->{tail}")).unwrap();
+        return;
+    }
+    assert_eq!(old, table, "WEIR_UPDATE=1 makes it anew");
+}
+
+/// Every reason of a condition has its paragraph.
+#[test]
+fn every_reason_has_its_paragraph() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let source = fs::read_to_string(root.join("crds/src/status.rs")).unwrap();
+    let reasons = source.split("pub enum Reason {").nth(1).unwrap().split("\n}").next().unwrap();
+    let reasons: Vec<&str> = reasons.lines().filter_map(|line| line.trim().strip_suffix(',')).collect();
+    assert!(reasons.len() > 20, "{reasons:?}");
+    let document = fs::read_to_string(root.join("docs/kubernetes/troubleshooting.md")).unwrap();
+    let missing = |reason: &&&str| **reason != "Other" && !document.contains(&format!("\n### {reason}\n"));
+    let missing: Vec<_> = reasons.iter().filter(missing).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
