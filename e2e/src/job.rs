@@ -69,6 +69,11 @@ impl Job {
         self
     }
 
+    /// The job of this name in a manifest of the repository, which gives the same result.
+    pub fn of_example(name: &str, folder: &str) -> (Self, std::path::PathBuf) {
+        (Self::new(name), crate::tools::root().join("examples").join(folder).join("job.yaml"))
+    }
+
     /// The folder of the bucket that its results go to.
     pub fn folder(&self) -> String {
         format!("out/{}/{}", self.name, self.out)
@@ -90,7 +95,7 @@ impl Job {
         let pace = format!("'max-emit-speed' = 'false', 'next-event.rate' = '{}', ", self.rate);
         source(EVENTS, &pace)
             + &format!(
-                "CREATE TABLE counts (s TIMESTAMP(3), auction BIGINT, n BIGINT, total BIGINT) WITH (
+                "CREATE TABLE counts (window_start TIMESTAMP(3), auction BIGINT, bids BIGINT, total BIGINT) WITH (
   'connector' = 'filesystem', 'path' = 's3://{BUCKET}/{folder}', 'format' = 'json',
   's3.endpoint' = '{ENDPOINT}', 's3.region' = 'us-east-1');
 INSERT INTO counts SELECT window_start, auction, COUNT(*), SUM(price)
@@ -100,16 +105,13 @@ FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(at), INTERVAL '1' SECOND)) GROUP BY wind
     }
 }
 
-/// The bids among so many events, one per millisecond of event time.
+/// The bids among so many events, one event per millisecond of event time.
 pub(crate) fn source(events: u64, pace: &str) -> String {
     format!(
         "CREATE TABLE nexmark (
   event_type INT,
-  person ROW<id BIGINT, `dateTime` TIMESTAMP(3)>,
-  auction ROW<id BIGINT, seller BIGINT, `dateTime` TIMESTAMP(3)>,
-  bid ROW<auction BIGINT, bidder BIGINT, price BIGINT, `dateTime` TIMESTAMP(3)>,
-  at AS CASE WHEN event_type = 0 THEN person.`dateTime` WHEN event_type = 1 THEN auction.`dateTime`
-    ELSE bid.`dateTime` END,
+  bid ROW<auction BIGINT, price BIGINT, `dateTime` TIMESTAMP(3)>,
+  at AS bid.`dateTime`,
   WATERMARK FOR at AS at - INTERVAL '1' SECOND
 ) WITH ('connector' = 'nexmark', {pace}'first-event.rate' = '1000', 'events.num' = '{events}');
 CREATE VIEW bid AS SELECT bid.auction AS auction, bid.price AS price, at FROM nexmark WHERE event_type = 2;

@@ -108,7 +108,12 @@ fn counts(bids: &[Bid]) -> Rows {
     }
     let row = |((second, auction), (n, total)): ((&str, i64), (i64, i64))| {
         let start = format!("{second}.000");
-        let columns = [("s", json!(start)), ("auction", json!(auction)), ("n", json!(n)), ("total", json!(total))];
+        let columns = [
+            ("window_start", json!(start)),
+            ("auction", json!(auction)),
+            ("bids", json!(n)),
+            ("total", json!(total)),
+        ];
         text(&columns.map(|(name, value)| (name.to_owned(), value)).into())
     };
     groups.into_iter().map(|group| (row(group), 1)).collect()

@@ -30,3 +30,21 @@ fn a_job_is_applied_runs_and_gives_the_reference() {
     });
     assert_eq!(ended["status"]["observedGeneration"], ended["metadata"]["generation"]);
 }
+
+/// README.md, "On Kubernetes", and the example's own: word for word, with the pods of the job deleted in between.
+#[test]
+fn the_example_runs_as_its_readme_says() {
+    let story = Story::begin("example");
+    let (job, manifest) = Job::of_example("bids", "07-kubernetes");
+    story.kubectl().run(&["apply", "--filename", manifest.to_str().unwrap()]);
+    story.kubectl().run(&["wait", "--for=condition=Ready", "streamjob/bids", "--timeout=2m"]);
+    story.until_checkpoints(&job, 1);
+    for component in ["worker", "coordinator"] {
+        let pods = format!("app.kubernetes.io/instance=bids,app.kubernetes.io/component={component}");
+        story.kubectl().run(&["delete", "pod", "--selector", &pods]);
+        story.until_checkpoints(&job, 2);
+    }
+    story.kubectl().run(&["scale", "streamjob", "bids", "--replicas=3"]);
+    story.kubectl().run(&["wait", "--for=jsonpath={.status.state}=Finished", "streamjob/bids", "--timeout=5m"]);
+    story.finish(&job);
+}
