@@ -10,6 +10,7 @@ lose) docker kill "$node" >/dev/null ;;
 netdown) docker network disconnect kind "$node" ;;
 netup) docker network connect kind "$node" ;;
 exec) exec docker exec "$node" "$@" ;;
+restart-api-server) docker exec weir-e2e-control-plane pkill -KILL kube-apiserver ;;   # the kubelet starts it again
 load) exec docker exec -i "$node" ctr -n k8s.io images import - ;;
 *) echo "what is $command?" >&2; exit 1 ;;
 esac

@@ -5,6 +5,7 @@
 # node.sh exec I CMD…   a command within the node
 # node.sh load I        takes an image archive from standard input
 # node.sh down I        removes the node with all that it wrote
+# node.sh restart-api-server 0    kills it and starts it again
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 command=$1 i=$2; shift 2
@@ -61,5 +62,6 @@ exec) exec nsenter -t "$(init)" -m -p -u -i -n -- "$@" ;;
 load) exec nsenter -t "$(init)" -m -p -u -i -n -- ctr -n k8s.io images import - ;;
 netdown) within ip link set "cable-$node" down ;;
 netup) within ip link set "cable-$node" up ;;
+restart-api-server) "$HERE/control.sh" stop apiserver; "$HERE/control.sh" start apiserver ;;
 *) die "what is $command?" ;;
 esac

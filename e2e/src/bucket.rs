@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::kubectl::Kubectl;
 use crate::LONG;
+use crate::kubectl::Kubectl;
 
 /// The bucket that is there from the start.
 pub const BUCKET: &str = "weir";
@@ -22,7 +22,9 @@ pub fn start(kubectl: &Kubectl) {
 
 /// Waits until it takes requests.
 pub fn ready(kubectl: &Kubectl) {
-    kubectl.until_one("the S3 server is ready", "pods", "s3", LONG, |pod| crate::story::condition(pod, "Ready") == Some("True"));
+    kubectl.until_one("the S3 server is ready", "pods", "s3", LONG, |pod| {
+        crate::story::condition(pod, "Ready") == Some("True")
+    });
 }
 
 /// What is in the visible files of a folder of the bucket.
@@ -63,7 +65,8 @@ fn pod() -> Value {
         })
     };
     let mut server = container("server", SERVER, json!(["--port", ":7070", "--quiet", "posix", "/data"]));
-    server["env"] = json!([key("ROOT_ACCESS_KEY", "AWS_ACCESS_KEY_ID"), key("ROOT_SECRET_KEY", "AWS_SECRET_ACCESS_KEY")]);
+    server["env"] =
+        json!([key("ROOT_ACCESS_KEY", "AWS_ACCESS_KEY_ID"), key("ROOT_SECRET_KEY", "AWS_SECRET_ACCESS_KEY")]);
     server["readinessProbe"] = json!({"tcpSocket": {"port": 7070}, "periodSeconds": 1});
     json!({
         "apiVersion": "v1", "kind": "Pod",

@@ -35,7 +35,12 @@ pub fn install_definitions() {
     run(&arguments).unwrap_or_else(|e| panic!("{e}"));
     let kubectl = Kubectl::new("default");
     for kind in ["streamjobs", "savepoints"] {
-        kubectl.run(&["wait", "--for=condition=Established", &format!("crd/{kind}.weir.dev"), "--timeout=60s"]);
+        kubectl.run(&[
+            "wait",
+            "--for=condition=Established",
+            &format!("crd/{kind}.weir.dev"),
+            "--timeout=60s",
+        ]);
     }
 }
 
@@ -52,8 +57,10 @@ pub fn install_operator(namespace: &str, set: &[&str]) {
 fn built() -> PathBuf {
     let folder = match std::env::var_os("WEIR_TOOLS") {
         Some(folder) => PathBuf::from(folder),
-        None => PathBuf::from(std::env::var_os("HOME").expect("HOME or WEIR_TOOLS says where tools are kept"))
-            .join(".cache/weir/tools"),
+        None => {
+            PathBuf::from(std::env::var_os("HOME").expect("HOME or WEIR_TOOLS says where tools are kept"))
+                .join(".cache/weir/tools")
+        }
     };
     let folder = folder.join(format!("helm-{VERSION}"));
     let binary = folder.join("helm");

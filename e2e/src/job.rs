@@ -14,7 +14,6 @@ pub const RATE: u64 = 1_000;
 pub struct Job {
     name: String,
     out: String,
-    rate: u64,
     spec: Value,
 }
 
@@ -33,7 +32,7 @@ impl Job {
             },
             "restart": {"strategy": "ExponentialDelay", "initialDelay": "200ms", "maxDelay": "2s"}
         });
-        Self { name: name.to_owned(), out: "counts".to_owned(), rate: RATE, spec }
+        Self { name: name.to_owned(), out: "counts".to_owned(), spec }
     }
 
     /// Its name.
@@ -62,13 +61,6 @@ impl Job {
         self
     }
 
-    /// Reads so many events a second.
-    #[must_use]
-    pub fn at_rate(mut self, rate: u64) -> Self {
-        self.rate = rate;
-        self
-    }
-
     /// The job of this name in a manifest of the repository, which gives the same result.
     pub fn of_example(name: &str, folder: &str) -> (Self, std::path::PathBuf) {
         (Self::new(name), crate::tools::root().join("examples").join(folder).join("job.yaml"))
@@ -92,7 +84,7 @@ impl Job {
 
     fn sql(&self) -> String {
         let folder = self.folder();
-        let pace = format!("'max-emit-speed' = 'false', 'next-event.rate' = '{}', ", self.rate);
+        let pace = format!("'max-emit-speed' = 'false', 'next-event.rate' = '{RATE}', ");
         source(EVENTS, &pace)
             + &format!(
                 "CREATE TABLE counts (window_start TIMESTAMP(3), auction BIGINT, bids BIGINT, total BIGINT) WITH (

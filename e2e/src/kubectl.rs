@@ -70,7 +70,8 @@ impl Kubectl {
         let _ = input.write_all(manifest.to_string().as_bytes());
         drop(input);
         let done = child.wait_with_output().expect("kubectl can be waited for");
-        let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        let said =
+            format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
         if done.status.success() { Ok(said) } else { Err(said) }
     }
 

@@ -114,7 +114,13 @@ impl Story {
     }
 
     /// Waits until this is so of the job's pods of a kind.
-    pub fn until_pods(&self, job: &Job, component: &str, why: &str, met: impl FnMut(&Objects) -> bool) -> Objects {
+    pub fn until_pods(
+        &self,
+        job: &Job,
+        component: &str,
+        why: &str,
+        met: impl FnMut(&Objects) -> bool,
+    ) -> Objects {
         self.kubectl.until(why, &["pods", "--selector", &selector(job, component)], LONG, met)
     }
 
@@ -215,7 +221,9 @@ fn remove(kubectl: &Kubectl, namespace: &str) {
     }
     let jobs = ["delete", "streamjobs,savepoints", "--all", "--timeout=60s"];
     if kubectl.attempt(&jobs).is_err() {
-        for name in kubectl.attempt(&["get", "streamjobs,savepoints", "--output", "name"]).unwrap_or_default().lines() {
+        for name in
+            kubectl.attempt(&["get", "streamjobs,savepoints", "--output", "name"]).unwrap_or_default().lines()
+        {
             let patch = r#"{"metadata":{"finalizers":null}}"#;
             let _ = kubectl.attempt(&["patch", name, "--type=merge", "--patch", patch]);
         }

@@ -5,7 +5,10 @@ use std::process::{Command, Output};
 
 /// The root of the repository.
 pub(crate) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate is in a folder of the repository").to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the crate is in a folder of the repository")
+        .to_owned()
 }
 
 /// The program that this variable names; else the one of this name in `PATH`.

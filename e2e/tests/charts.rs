@@ -11,14 +11,34 @@ const CASES: [(&str, &str, &[&str]); 5] = [
     ("weir", "default", &[]),
     ("weir", "all-namespaces", &["watch.allNamespaces=true", "replicas=2", "rbac.aggregate=true"]),
     ("weir", "two-namespaces", &["watch.namespaces={shop,lake}", "networkPolicy.enabled=false"]),
-    ("weir", "monitored", &["metrics.monitors=true", "metrics.rules=true", "metrics.dashboard=true", "metrics.labels.release=prometheus"]),
-    ("weir", "pinned", &["image.digest=sha256:0000000000000000000000000000000000000000000000000000000000000000", "worker.image.repository=mirror.example/weir", "serviceAccount.create=false", "serviceAccount.name=mine", "rbac.create=false"]),
+    (
+        "weir",
+        "monitored",
+        &[
+            "metrics.monitors=true",
+            "metrics.rules=true",
+            "metrics.dashboard=true",
+            "metrics.labels.release=prometheus",
+        ],
+    ),
+    (
+        "weir",
+        "pinned",
+        &[
+            "image.digest=sha256:0000000000000000000000000000000000000000000000000000000000000000",
+            "worker.image.repository=mirror.example/weir",
+            "serviceAccount.create=false",
+            "serviceAccount.name=mine",
+            "rbac.create=false",
+        ],
+    ),
 ];
 
 fn template(name: &str, set: &[&str]) -> Result<String, String> {
     let chart = chart(name);
     let chart = chart.to_str().unwrap();
-    let mut arguments = vec!["template", "weir", chart, "--namespace", "weir-system", "--kube-version", "1.34"];
+    let mut arguments =
+        vec!["template", "weir", chart, "--namespace", "weir-system", "--kube-version", "1.34"];
     arguments.extend(set.iter().flat_map(|set| ["--set", set]));
     run(&arguments)
 }
@@ -91,7 +111,10 @@ fn the_operator_may_do_nothing_by_wildcard_and_never_lists_secrets() {
         for rule in rendered.split("- apiGroups:").skip(1) {
             let rule: String = rule.lines().take(3).collect();
             assert!(!rule.contains('*') && !rule.contains("pods/exec"), "{case}: {rule}");
-            assert!(!rule.contains("secrets") || !(rule.contains("list") || rule.contains("watch")), "{case}: {rule}");
+            assert!(
+                !rule.contains("secrets") || !(rule.contains("list") || rule.contains("watch")),
+                "{case}: {rule}"
+            );
         }
     }
 }
@@ -99,7 +122,8 @@ fn the_operator_may_do_nothing_by_wildcard_and_never_lists_secrets() {
 /// Every metric that a rule or the dashboard asks for is one that there is.
 #[test]
 fn rules_and_dashboard_ask_for_metrics_that_there_are() {
-    let documented = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md")).unwrap();
+    let documented =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md")).unwrap();
     let mut unknown = Vec::new();
     for file in ["alerts.yaml", "dashboard.json"] {
         let text = fs::read_to_string(chart("weir").join("files").join(file)).unwrap();
@@ -125,7 +149,8 @@ fn values() -> Vec<[String; 3]> {
                 path.truncate(depth);
                 path.push(key.to_owned());
                 let default = default.trim();
-                let is_folder = default.is_empty() && lines.get(at + 1).is_some_and(|next| next.starts_with(' '));
+                let is_folder =
+                    default.is_empty() && lines.get(at + 1).is_some_and(|next| next.starts_with(' '));
                 if !is_folder || !meaning.is_empty() {
                     found.push([path.join("."), default.to_owned(), meaning.clone()]);
                 }
@@ -137,7 +162,9 @@ fn values() -> Vec<[String; 3]> {
             // An empty line ends what a comment is about.
             (None, None) => meaning.clear(),
         }
-        if lines.get(at + 1).is_some_and(|next| next.trim_start().starts_with('#')) && !content.starts_with('#') {
+        if lines.get(at + 1).is_some_and(|next| next.trim_start().starts_with('#'))
+            && !content.starts_with('#')
+        {
             meaning.clear();
         }
     }
@@ -157,7 +184,8 @@ fn every_value_is_explained_in_the_document() {
     let (head, rest) = before.split_once("<!-- made of the code: values -->\n").unwrap();
     let (old, tail) = rest.split_once("<!-- end -->").unwrap();
     if std::env::var_os("WEIR_UPDATE").is_some() {
-        fs::write(&path, format!("{head}<!-- made of the code: values -->\n{table}<!-- end -->{tail}")).unwrap();
+        fs::write(&path, format!("{head}<!-- made of the code: values -->\n{table}<!-- end -->{tail}"))
+            .unwrap();
         return;
     }
     assert_eq!(old, table, "WEIR_UPDATE=1 makes it anew");

@@ -22,7 +22,12 @@ fn a_job_is_applied_runs_and_gives_the_reference() {
         assert_eq!(pod["metadata"]["ownerReferences"][0]["kind"], "StreamJob");
     }
     assert_eq!(story.kubectl().list(&["poddisruptionbudgets"]).len(), 1);
-    assert!(!story.kubectl().list(&["networkpolicies", "--selector", "app.kubernetes.io/instance=first"]).is_empty());
+    assert!(
+        !story
+            .kubectl()
+            .list(&["networkpolicies", "--selector", "app.kubernetes.io/instance=first"])
+            .is_empty()
+    );
 
     story.finish(&job);
     let ended = story.until(&job, "a job that ended is not progressing", |job| {
@@ -45,6 +50,11 @@ fn the_example_runs_as_its_readme_says() {
         story.until_checkpoints(&job, 2);
     }
     story.kubectl().run(&["scale", "streamjob", "bids", "--replicas=3"]);
-    story.kubectl().run(&["wait", "--for=jsonpath={.status.state}=Finished", "streamjob/bids", "--timeout=5m"]);
+    story.kubectl().run(&[
+        "wait",
+        "--for=jsonpath={.status.state}=Finished",
+        "streamjob/bids",
+        "--timeout=5m",
+    ]);
     story.finish(&job);
 }

@@ -24,7 +24,8 @@ fn the_operator_is_installed_upgraded_and_uninstalled_and_jobs_stay() {
     story.until_checkpoints(&job, 1);
     assert_eq!(uids(&story, &job), before, "an upgrade of the operator leaves pods alone");
 
-    charts::run(&["uninstall", "weir", "--namespace", story.namespace(), "--wait"]).unwrap_or_else(|e| panic!("{e}"));
+    charts::run(&["uninstall", "weir", "--namespace", story.namespace(), "--wait"])
+        .unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(uids(&story, &job), before, "uninstalling the operator leaves pods alone");
     charts::install_operator(story.namespace(), &[]);
     story.finish(&job);
@@ -53,7 +54,8 @@ fn accounts_may_do_what_is_committed_and_nothing_else() {
 fn compare(story: &Story, account: &str, file: &str) -> String {
     let user = format!("--as=system:serviceaccount:{}:{account}", story.namespace());
     let said = story.kubectl().run(&["auth", "can-i", "--list", "--no-headers", &user]);
-    let now: BTreeSet<String> = said.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    let now: BTreeSet<String> =
+        said.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/rights/{file}.txt"));
     if std::env::var_os("WEIR_UPDATE").is_some() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();

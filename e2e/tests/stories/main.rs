@@ -2,15 +2,18 @@
 //! Each has a namespace, an S3 server and an operator of its own.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-mod bad_image;
+mod api_server;
 mod bad_sql;
 mod coordinator_lost;
 mod deletion;
+mod drain;
 mod first_job;
+mod frozen;
 mod install;
 mod node_cut_off;
 mod node_lost;
 mod operator_away;
+mod pod_trouble;
 mod rescale;
 mod suspend;
 mod upgrade;

@@ -49,7 +49,8 @@ fn containers_of_workers_are_killed() {
         let pods = story.pods(&job, "worker");
         kill_container_of(&pods[round % pods.len()]);
         story.until_pods(&job, "worker", "the container runs again", |pods| {
-            let restarts = |pod: &serde_json::Value| pod["status"]["containerStatuses"][0]["restartCount"].as_i64();
+            let restarts =
+                |pod: &serde_json::Value| pod["status"]["containerStatuses"][0]["restartCount"].as_i64();
             pods.values().filter_map(restarts).sum::<i64>() > round as i64
         });
     }
