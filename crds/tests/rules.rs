@@ -67,7 +67,10 @@ fn what_only_the_cluster_needs() {
         (json!({"sql": "a", "checkpoint": {"storage": "memory://x"}}), false),
         (json!({"sql": "a", "checkpoint": {"storage": "s3://bucket"}}), true),
         (json!({"sql": "a", "checkpoint": {"storage": "s3://bucket"}, "worker": {"image": "x:1"}}), true),
-        (json!({"sql": "a", "checkpoint": {"storage": "s3://bucket"}, "worker": {"image": "x:latest"}}), false),
+        (
+            json!({"sql": "a", "checkpoint": {"storage": "s3://bucket"}, "worker": {"image": "x:latest"}}),
+            false,
+        ),
     ] {
         let result = validate_cel(&job(spec.clone()));
         assert_eq!(result.is_ok(), good, "{spec}: {result:?}");

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use rcgen::{
-    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SerialNumber,
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, SerialNumber,
 };
 use time::OffsetDateTime;
 
@@ -68,7 +68,8 @@ impl Authority {
     }
 
     fn issue(&self, uid: &str, epoch: u64, role: &str) -> Certificates {
-        self.try_issue(uid, epoch, role).expect("keys and times made here are in order, and uids are DNS labels")
+        self.try_issue(uid, epoch, role)
+            .expect("keys and times made here are in order, and uids are DNS labels")
     }
 
     fn try_issue(&self, uid: &str, epoch: u64, role: &str) -> Result<Certificates, rcgen::Error> {
@@ -85,7 +86,8 @@ impl Authority {
         let mut leaf = params(&format!("weir {role}"), (start - SKEW, start + LIFE * EPOCH), serial);
         leaf.subject_alt_names = CertificateParams::new(vec![job_name(uid)])?.subject_alt_names;
         leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        leaf.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        leaf.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         leaf.use_authority_key_identifier_extension = true;
         let certificate = leaf.signed_by(&key, &Issuer::new(ca, ca_key))?.pem();
         Ok(Certificates { ca: ca_pem, certificate, key: key.serialize_pem() })
@@ -134,7 +136,8 @@ fn offset(uid: &str) -> i64 {
 }
 
 fn params(name: &str, (from, until): (i64, i64), serial: SerialNumber) -> CertificateParams {
-    let instant = |seconds| OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let instant =
+        |seconds| OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);

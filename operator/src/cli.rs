@@ -74,7 +74,7 @@ struct RunArgs {
     #[arg(long, env = "WEIR_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
     /// What is logged: a level, or per module such as weir_operator=debug,kube=warn
-    #[arg(long, env = "WEIR_LOG", default_value = "info", global = true)]
+    #[arg(long, env = "RUST_LOG", default_value = "info", global = true)]
     log: String,
     /// The form of logs
     #[arg(long, env = "WEIR_LOG_FORMAT", value_enum, default_value_t, global = true)]

@@ -51,12 +51,21 @@ struct All {
 impl Metrics {
     /// All at nothing.
     pub fn new() -> Self {
-        let (reconciles, requests) = (Family::<ByOutcome, Counter>::default(), Family::<ByOutcome, Counter>::default());
+        let (reconciles, requests) =
+            (Family::<ByOutcome, Counter>::default(), Family::<ByOutcome, Counter>::default());
         let seconds = Histogram::new(exponential_buckets(0.001, 2.0, 16));
         let (leads, jobs) = (Gauge::default(), Gauge::default());
         let mut registry = Registry::with_prefix("weir_operator");
-        registry.register("reconciles", "Passes over jobs and savepoints, by how they ended", reconciles.clone());
-        registry.register("api_requests", "Requests to the API server besides watches, by how they ended", requests.clone());
+        registry.register(
+            "reconciles",
+            "Passes over jobs and savepoints, by how they ended",
+            reconciles.clone(),
+        );
+        registry.register(
+            "api_requests",
+            "Requests to the API server besides watches, by how they ended",
+            requests.clone(),
+        );
         registry.register_with_unit("reconcile", "How long a pass took", Unit::Seconds, seconds.clone());
         registry.register("leader", "1 while this operator leads, else 0", leads.clone());
         registry.register("jobs", "Jobs that are known", jobs.clone());

@@ -120,7 +120,11 @@ mod tests {
         };
         let long = identity(&"j".repeat(52), "0b4f3c1e-aaaa");
         assert!(long.base().len() <= 63 && long.config_map("0123456789").len() <= 253);
-        assert_eq!(identity("1st", "0b4f3c1e-1").base(), "w1st-0b4f3c1e", "a Service's name begins with a letter");
+        assert_eq!(
+            identity("1st", "0b4f3c1e-1").base(),
+            "w1st-0b4f3c1e",
+            "a Service's name begins with a letter"
+        );
         assert_ne!(identity("a", "0b4f3c1e-1").base(), identity("a", "1b4f3c1e-1").base());
     }
 }

@@ -96,7 +96,8 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     let cluster = LiveCluster::new(client.clone(), pods.clone(), Some(instance), metrics.clone());
     let coordinators = LiveCoordinators::new(authority.clone());
     let operator = Arc::new(Operator::new(cluster, coordinators, authority, options.defaults.clone()));
-    let parts = Parts { client, operator, pods, health: health.clone(), metrics, concurrency: options.concurrency };
+    let parts =
+        Parts { client, operator, pods, health: health.clone(), metrics, concurrency: options.concurrency };
     let ended = tokio::select! {
         () = parts.watch_all(&options.namespaces) => RunError::Watch,
         () = leader.hold(), if options.leader_election => RunError::Lease,
@@ -121,7 +122,8 @@ impl Parts {
             [] => vec![None],
             some => some.iter().cloned().map(Some).collect(),
         };
-        let mut watches: stream::FuturesUnordered<_> = places.into_iter().map(|place| self.watch(place)).collect();
+        let mut watches: stream::FuturesUnordered<_> =
+            places.into_iter().map(|place| self.watch(place)).collect();
         watches.next().await;
     }
 
@@ -145,14 +147,18 @@ impl Parts {
     async fn jobs(&self, namespace: Option<String>) {
         let (jobs, jobs_writer) = reflector::store::<StreamJob>();
         let (pods, pods_writer) = reflector::store::<Pod>();
-        let watched = watcher(self.api::<StreamJob>(namespace.as_deref()), config()).default_backoff().modify(|job| {
-            job.metadata.managed_fields = None;
-        });
+        let watched =
+            watcher(self.api::<StreamJob>(namespace.as_deref()), config()).default_backoff().modify(|job| {
+                job.metadata.managed_fields = None;
+            });
         let by_jobs = trigger_self(reflector::reflector(jobs_writer, watched).touched_objects(), ());
         let ours = config().labels(&format!("{MANAGED_BY}={FIELD_MANAGER}"));
         let watched = watcher(self.api::<Pod>(namespace.as_deref()), ours).default_backoff().modify(strip);
-        let by_pods =
-            trigger_owners::<StreamJob, _>(reflector::reflector(pods_writer, watched).touched_objects(), (), ());
+        let by_pods = trigger_owners::<StreamJob, _>(
+            reflector::reflector(pods_writer, watched).touched_objects(),
+            (),
+            (),
+        );
         let triggers = stream::select(by_jobs, by_pods).filter(|trigger| {
             // The watch tries again by itself.
             if let Err(error) = trigger {
@@ -228,7 +234,10 @@ async fn pass(job: Arc<StreamJob>, parts: Arc<(Arc<Live>, Metrics)>) -> Result<A
     Ok(Action::requeue(ended?))
 }
 
-async fn savepoint_pass(savepoint: Arc<Savepoint>, parts: Arc<(Arc<Live>, Metrics)>) -> Result<Action, PassError> {
+async fn savepoint_pass(
+    savepoint: Arc<Savepoint>,
+    parts: Arc<(Arc<Live>, Metrics)>,
+) -> Result<Action, PassError> {
     let began = std::time::Instant::now();
     let ended = parts.0.reconcile_savepoint(&savepoint).await;
     parts.1.reconciled(ended.as_ref().err(), began.elapsed());

@@ -102,7 +102,10 @@ fn check_resources(c: &mut Collector<'_>, path: &str, resources: Option<&Resourc
         for (name, quantity) in quantities.iter().flatten() {
             let path = crate::shape::field_path(&format!("{path}.{field}"), name);
             if !matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage") && !name.contains('/') {
-                c.problem(&path, "is not a resource: use cpu, memory, ephemeral-storage or an extended resource");
+                c.problem(
+                    &path,
+                    "is not a resource: use cpu, memory, ephemeral-storage or an extended resource",
+                );
             } else if crate::text::quantity(&quantity.0).is_none() {
                 c.problem(&path, format!("{:?} is not a quantity such as 500m, 2 or 1Gi", quantity.0));
             }

@@ -53,7 +53,8 @@ fn manifest(file: &PathBuf) -> Result<StreamJob, String> {
 
 fn from_cluster(new: &StreamJob, namespace: Option<&String>) -> Result<Option<StreamJob>, String> {
     let name = new.metadata.name.clone().unwrap_or_default();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| e.to_string())?;
     runtime.block_on(async {
         let client = Client::try_default().await.map_err(|error| error.to_string())?;
         let own = client.default_namespace().to_owned();
@@ -76,7 +77,9 @@ fn plan(old: Option<StreamJob>, new: StreamJob, defaults: &Defaults) -> Result<S
     let verdict = match strongest(&found) {
         ChangeClass::Ignore => "nothing that runs would change",
         ChangeClass::InPlace => "it would change while it runs",
-        ChangeClass::Restart | ChangeClass::Other => "it would be stopped with a last checkpoint, and go on from it in new pods",
+        ChangeClass::Restart | ChangeClass::Other => {
+            "it would be stopped with a last checkpoint, and go on from it in new pods"
+        }
     };
     let tell = |c: &Changed| format!("  {}: {:?}: {}\n", c.path, c.class, c.how);
     Ok(format!("{}: {verdict}\n{}", new.identity.name, found.iter().map(tell).collect::<String>()))

@@ -83,7 +83,11 @@ impl LiveCluster {
 
     async fn apply_one<K>(&self, object: &K) -> Result<(), ClusterError>
     where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug,
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Serialize
+            + DeserializeOwned
+            + Clone
+            + Debug,
     {
         let key = Key::of(object);
         let params = PatchParams::apply(FIELD_MANAGER).force();
@@ -129,7 +133,11 @@ impl LiveCluster {
 
     async fn write<K>(&self, object: &K) -> Result<K, ClusterError>
     where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug,
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Serialize
+            + DeserializeOwned
+            + Clone
+            + Debug,
     {
         let key = Key::of(object);
         let api: Api<K> = self.api(&key.namespace);

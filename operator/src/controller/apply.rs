@@ -61,9 +61,10 @@ impl<C: Cluster, J: Coordinators> Operator<C, J> {
         let Some(address) = &pass.observed.address else { return Ok(()) };
         match self.coordinators.ask(address, ask).await {
             Ok(()) => Ok(()),
-            Err(AskError::Refused(why)) => {
-                Err(ClusterError::Refused { what: format!("{ask:?}"), why: format!("the coordinator says {why}") })
-            }
+            Err(AskError::Refused(why)) => Err(ClusterError::Refused {
+                what: format!("{ask:?}"),
+                why: format!("the coordinator says {why}"),
+            }),
             // The next pass looks again, and asks again if that still makes sense.
             Err(error @ (AskError::NotNow(_) | AskError::Unreachable(_))) => {
                 tracing::info!(job = %address.job, "{ask:?}: {error}");
@@ -77,7 +78,9 @@ impl<C: Cluster, J: Coordinators> Operator<C, J> {
         let uid = job.metadata.uid.as_deref().unwrap_or_default();
         match error {
             ClusterError::Conflict { .. } => Duration::from_millis(200),
-            ClusterError::Refused { .. } | ClusterError::Missing { .. } | ClusterError::Unavailable { .. } => self.memo.back_off(uid),
+            ClusterError::Refused { .. }
+            | ClusterError::Missing { .. }
+            | ClusterError::Unavailable { .. } => self.memo.back_off(uid),
         }
     }
 }

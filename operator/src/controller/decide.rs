@@ -163,7 +163,7 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
     if wanted.suspended() {
         return rest::decide(facts, &wanted, memory);
     }
-    match running(facts, &memory) {
+    match running(facts.observed) {
         Some(version) if version != wanted.version => upgrade::decide(facts, &wanted, version, memory),
         _ => run::decide(facts, &wanted, memory),
     }
@@ -173,7 +173,7 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
 pub fn versions_needed(observed: &Observed, target: &Target) -> Vec<String> {
     let memory = observed.memory();
     let wanted = target.as_ref().ok().map(|w| &w.version);
-    let mut needed: Vec<String> = [memory.current, memory.stable].into_iter().flatten().collect();
+    let mut needed: Vec<String> = [running(observed), memory.stable].into_iter().flatten().collect();
     needed.retain(|version| Some(version) != wanted);
     needed.sort();
     needed.dedup();
@@ -182,7 +182,7 @@ pub fn versions_needed(observed: &Observed, target: &Target) -> Vec<String> {
 
 /// What is to run: the target; or, where that is refused or was taken back, what ran before, at the target's size.
 fn meant(facts: &Facts<'_>, memory: &VersionStatus) -> Option<Wanted> {
-    let before = || memory.current.as_ref().and_then(|version| facts.stored.get(version)).cloned();
+    let before = || running(facts.observed).and_then(|version| facts.stored.get(&version).cloned());
     match facts.target {
         Ok(target) if memory.rolled_back.as_ref() == Some(&target.version) => {
             // Without the version before there is only this one.
@@ -194,12 +194,12 @@ fn meant(facts: &Facts<'_>, memory: &VersionStatus) -> Option<Wanted> {
 }
 
 /// The version that runs: as remembered, else as the coordinator's pod says.
-fn running(facts: &Facts<'_>, memory: &VersionStatus) -> Option<String> {
+fn running(observed: &Observed) -> Option<String> {
     let pod = || {
-        let coordinators = facts.observed.pods.iter().filter(|p| p.role == Role::Coordinator && p.counts());
+        let coordinators = observed.pods.iter().filter(|p| p.role == Role::Coordinator && p.counts());
         coordinators.max_by_key(|p| p.since).map(|p| p.version.clone())
     };
-    memory.current.clone().or_else(pod)
+    observed.memory().current.or_else(pod)
 }
 
 fn holds(facts: &Facts<'_>) -> bool {

@@ -80,16 +80,22 @@ impl Memo {
         });
     }
 
-    pub(super) fn tried(&self, uid: &str, version: &str) -> Option<Result<(), Vec<Problem>>> {
+    pub(super) fn tried(&self, uid: &str, version: &str, now: Timestamp) -> Option<Result<(), Vec<Problem>>> {
         let jobs = self.jobs();
         let (known, at, answer) = jobs.get(uid)?.tried.as_ref()?;
         // What is permitted stays so; what is not may be by now.
-        let counts = answer.is_ok() || is_within(*at, Timestamp::now(), TRIED);
+        let counts = answer.is_ok() || is_within(*at, now, TRIED);
         (known == version && counts).then(|| answer.clone())
     }
 
-    pub(super) fn has_tried(&self, uid: &str, version: &str, answer: Result<(), Vec<Problem>>) {
-        self.with(uid, |job| job.tried = Some((version.to_owned(), Timestamp::now(), answer)));
+    pub(super) fn has_tried(
+        &self,
+        uid: &str,
+        version: &str,
+        now: Timestamp,
+        answer: Result<(), Vec<Problem>>,
+    ) {
+        self.with(uid, |job| job.tried = Some((version.to_owned(), now, answer)));
     }
 
     /// How long to wait after one more failure in a row.

@@ -91,19 +91,24 @@ impl<C: Cluster, J: Coordinators> Operator<C, J> {
             (wanted.version == *version).then(|| (version.clone(), wanted))
         });
         let versions: BTreeMap<String, Wanted> = known.collect();
-        let facts = Facts { observed: &observed, target: &target, stored: &versions, authority: &self.authority };
+        let facts =
+            Facts { observed: &observed, target: &target, stored: &versions, authority: &self.authority };
         let decision = decide(&facts);
         Ok(Pass { observed, target, manifests, decision })
     }
 
     /// Asks the API server about the pods of a new version before anything is stopped for it.
-    async fn permitted(&self, observed: &Observed, target: &Target) -> Result<Result<(), Vec<Problem>>, ClusterError> {
+    async fn permitted(
+        &self,
+        observed: &Observed,
+        target: &Target,
+    ) -> Result<Result<(), Vec<Problem>>, ClusterError> {
         let Ok(wanted) = target else { return Ok(Ok(())) };
         let deleting = observed.job.metadata.deletion_timestamp.is_some();
         if deleting || observed.memory().current.as_ref() == Some(&wanted.version) {
             return Ok(Ok(()));
         }
-        if let Some(known) = self.memo.tried(observed.uid(), &wanted.version) {
+        if let Some(known) = self.memo.tried(observed.uid(), &wanted.version, observed.now) {
             return Ok(known);
         }
         let mut answer = Ok(());
@@ -125,14 +130,16 @@ impl<C: Cluster, J: Coordinators> Operator<C, J> {
                 Err(error) => return Err(error),
             }
         }
-        self.memo.has_tried(observed.uid(), &wanted.version, answer.clone());
+        self.memo.has_tried(observed.uid(), &wanted.version, observed.now, answer.clone());
         Ok(answer)
     }
 
     /// Whether the decision is of a kind that must not rest on what was told a while ago.
     fn needs_fresh(&self, pass: &Pass) -> bool {
         let applied = |step: &decide::Step| match step {
-            decide::Step::Apply(object) => self.memo.is_applied(pass.observed.uid(), object, pass.observed.now),
+            decide::Step::Apply(object) => {
+                self.memo.is_applied(pass.observed.uid(), object, pass.observed.now)
+            }
             _ => false,
         };
         pass.decision.memory != pass.observed.memory() || !pass.decision.steps.iter().all(applied)
@@ -153,7 +160,8 @@ impl<C: Cluster, J: Coordinators> Operator<C, J> {
         let written = self.cluster.write_status(&job).await?;
         self.memo.has_reported(observed.uid(), observed.now);
         let told = job.status.iter().flat_map(|status| &status.conditions);
-        let changed = told.filter(|c| old.condition(c.type_).is_none_or(|o| (o.status, o.reason) != (c.status, c.reason)));
+        let changed = told
+            .filter(|c| old.condition(c.type_).is_none_or(|o| (o.status, o.reason) != (c.status, c.reason)));
         for condition in changed {
             if let Some(note) = note_of(condition) {
                 self.cluster.note(&job, &note).await;

@@ -122,7 +122,9 @@ async fn references(
             }),
         });
     }
-    if let Some(name) = spec.restore_from.as_ref().and_then(|from| from.savepoint.as_ref()).filter(|_| !started) {
+    if let Some(name) =
+        spec.restore_from.as_ref().and_then(|from| from.savepoint.as_ref()).filter(|_| !started)
+    {
         let savepoint = cluster.savepoint(&job.beside(name)).await?;
         let status = savepoint.map(|savepoint| savepoint.status.unwrap_or_default());
         found.savepoint = Some(match status {

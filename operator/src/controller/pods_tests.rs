@@ -26,7 +26,8 @@ fn container(state: Value, last: Value, restarts: i32) -> Value {
 
 #[test]
 fn each_trouble_has_its_reason_with_the_pod_and_a_next_step() {
-    let waiting = |reason: &str| container(json!({"waiting": {"reason": reason, "message": "why"}}), json!({}), 0);
+    let waiting =
+        |reason: &str| container(json!({"waiting": {"reason": reason, "message": "why"}}), json!({}), 0);
     let ended = |code: i32, reason: &str, restarts: i32| {
         let end = json!({"terminated": {"exitCode": code, "reason": reason, "message": "last words"}});
         container(json!({"waiting": {"reason": "CrashLoopBackOff"}}), end, restarts)

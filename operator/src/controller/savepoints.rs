@@ -84,16 +84,20 @@ impl<C: Cluster, J: Coordinators> Operator<C, J> {
     async fn erase(&self, savepoint: &Savepoint) -> Result<Duration, ClusterError> {
         let status = savepoint.status.clone().unwrap_or_default();
         let asked = savepoint.metadata.deletion_timestamp.as_ref().map_or(self.cluster.now(), |t| t.0);
-        let late = Duration::try_from(self.cluster.now().duration_since(asked)).is_ok_and(|age| age > ERASED_WITHIN);
+        let late =
+            Duration::try_from(self.cluster.now().duration_since(asked)).is_ok_and(|age| age > ERASED_WITHIN);
         let key = Key::of(savepoint);
         let job = self.cluster.job(&key.beside(&savepoint.spec.job)).await?;
-        let same = job.filter(|job| job.metadata.uid == status.job_uid && job.metadata.deletion_timestamp.is_none());
+        let same =
+            job.filter(|job| job.metadata.uid == status.job_uid && job.metadata.deletion_timestamp.is_none());
         let (Some(place), Some(job), false) = (&status.place, same, late) else {
             self.cluster.set_savepoint_finalizer(savepoint, false).await?;
             return Ok(RARE);
         };
         let observed = observe(&self.cluster, &self.coordinators, job, false).await?;
-        let Ok(wanted) = validate(&observed.job, &observed.references, &self.defaults) else { return Ok(LATER) };
+        let Ok(wanted) = validate(&observed.job, &observed.references, &self.defaults) else {
+            return Ok(LATER);
+        };
         let uid = savepoint.metadata.uid.as_deref().unwrap_or_default();
         let name = format!("{}-e-{}", wanted.identity.base(), short(uid));
         let pod = self.cluster.pod(&key.beside(&name)).await?;
@@ -141,7 +145,8 @@ fn next(savepoint: &Savepoint, observed: Option<&Observed>, now: Timestamp) -> N
         return waits(status, format!("the StreamJob {:?} is not there", savepoint.spec.job));
     };
     if status.job_uid.as_deref().is_some_and(|uid| uid != observed.uid()) {
-        let why = format!("the StreamJob {:?} is another one than when this was asked for", savepoint.spec.job);
+        let why =
+            format!("the StreamJob {:?} is another one than when this was asked for", savepoint.spec.job);
         return Next::Follow(failed(savepoint, status, now, &why), RARE);
     }
     let id = id(savepoint);
@@ -171,11 +176,14 @@ fn follow(
     status.place.clone_from(&known.place);
     status.checkpoint = known.checkpoint;
     status.bytes = known.bytes;
+    // It was made under a coordinator that is gone: the id holds this object's uid, so it is nobody else's.
+    let made_before = known.failure.as_ref().is_some_and(|f| f.message.contains("is there already"));
     match known.state.as_str() {
-        "Completed" => {
+        state if state == "Completed" || made_before => {
             status.state = SavepointPhase::Completed;
             status.completed_at = Some(Time(now));
-            let answer = (ConditionStatus::True, Reason::AsExpected, "it is whole, and was read back".to_owned());
+            let answer =
+                (ConditionStatus::True, Reason::AsExpected, "it is whole, and was read back".to_owned());
             set(savepoint, &mut status, now, answer, ConditionStatus::False);
             Next::Follow(status, RARE)
         }

@@ -5,7 +5,8 @@ mod conditions;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use weir_crds::{
-    ChangeClass, ChangeStatus, CheckpointStatus, CheckpointsStatus, JobState, StreamJob, StreamJobStatus, WorkersStatus,
+    ChangeClass, ChangeStatus, CheckpointStatus, CheckpointsStatus, JobState, StreamJob, StreamJobStatus,
+    WorkersStatus,
 };
 
 use super::change;
@@ -101,7 +102,8 @@ fn workers(observed: &Observed, decision: &Decision, wanted: &Wanted) -> Workers
     let there = match &observed.coordinator {
         Seen::Reached(report) => report.workers.iter().filter(|w| !w.draining).count(),
         Seen::Nobody | Seen::Unreachable(_) => {
-            let pods = observed.pods.iter().filter(|p| p.role != Role::Coordinator && p.counts() && p.running);
+            let pods =
+                observed.pods.iter().filter(|p| p.role != Role::Coordinator && p.counts() && p.running);
             pods.count()
         }
     };
@@ -129,9 +131,8 @@ fn numbers(report: &Report, status: &mut StreamJobStatus) {
             id,
             // Whole seconds: what is shown is an age.
             time: at.and_then(|us| Timestamp::from_second(us / 1_000_000).ok()).map(Time),
-            duration: took.map(|us| {
-                weir_protocol::units::format_duration(std::time::Duration::from_millis(us / 1000))
-            }),
+            duration: took
+                .map(|us| weir_protocol::units::format_duration(std::time::Duration::from_millis(us / 1000))),
             bytes: known.map(|c| c.new_bytes),
         }
     });

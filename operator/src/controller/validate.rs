@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use weir_crds::{
-    CoordinatorSpec, Given, Problem, RestoreFrom, StreamJob, StreamJobSpec, UpgradeMode, WorkerSpec, to_config,
+    CoordinatorSpec, Given, Problem, RestoreFrom, StreamJob, StreamJobSpec, UpgradeMode, WorkerSpec,
+    to_config,
 };
 use weir_protocol::JobConfig;
 use weir_protocol::units::parse_duration;
@@ -119,7 +120,11 @@ impl Wanted {
 ///
 /// # Errors
 /// All problems that were found.
-pub fn validate(job: &StreamJob, references: &References, defaults: &Defaults) -> Result<Wanted, Vec<Problem>> {
+pub fn validate(
+    job: &StreamJob,
+    references: &References,
+    defaults: &Defaults,
+) -> Result<Wanted, Vec<Problem>> {
     let mut problems = Vec::new();
     let mut completed = job.clone();
     completed.spec = complete(&job.spec, references, defaults, &mut problems);
@@ -236,15 +241,17 @@ fn check_references(problems: &mut Vec<Problem>, worker: &WorkerSpec, defaults: 
     let env = worker.env.iter().flatten().enumerate();
     for (i, from) in env.filter_map(|(i, env)| Some((i, env.value_from.as_ref()?))) {
         let path = format!("spec.worker.env[{i}].valueFrom");
-        for (field, key, secret) in
-            [("secretKeyRef", &from.secret_key_ref, true), ("configMapKeyRef", &from.config_map_key_ref, false)]
-        {
+        for (field, key, secret) in [
+            ("secretKeyRef", &from.secret_key_ref, true),
+            ("configMapKeyRef", &from.config_map_key_ref, false),
+        ] {
             let Some(key) = key else { continue };
             let path = format!("{path}.{field}.name");
             match secret {
                 true => refused_secret(problems, &path, &key.name, defaults),
                 false if !is_name(&key.name) => {
-                    problems.push(Problem::field(path, format!("{:?} is not the name of a ConfigMap", key.name)));
+                    problems
+                        .push(Problem::field(path, format!("{:?} is not the name of a ConfigMap", key.name)));
                 }
                 false => {}
             }
@@ -252,7 +259,12 @@ fn check_references(problems: &mut Vec<Problem>, worker: &WorkerSpec, defaults: 
     }
     for (i, volume) in worker.volumes.iter().flatten().enumerate() {
         if let Some(secret) = &volume.secret {
-            refused_secret(problems, &format!("spec.worker.volumes[{i}].secret.name"), &secret.name, defaults);
+            refused_secret(
+                problems,
+                &format!("spec.worker.volumes[{i}].secret.name"),
+                &secret.name,
+                defaults,
+            );
         }
     }
     for (i, secret) in worker.image_pull_secrets.iter().flatten().enumerate() {
@@ -266,7 +278,8 @@ fn check_mounts(problems: &mut Vec<Problem>, worker: &WorkerSpec) {
         let path = format!("spec.worker.volumes[{i}].mountPath");
         let folder = volume.mount_path.trim_end_matches('/');
         let ours = OUR_FOLDERS.iter().any(|our| {
-            let below = |a: &str, b: &str| a == b || a.strip_prefix(b).is_some_and(|rest| rest.starts_with('/'));
+            let below =
+                |a: &str, b: &str| a == b || a.strip_prefix(b).is_some_and(|rest| rest.starts_with('/'));
             below(folder, our) || below(our, folder)
         });
         if ours {
@@ -291,7 +304,9 @@ fn check_maps(problems: &mut Vec<Problem>, worker: &WorkerSpec) {
                 problems.push(Problem::field(&path, format!("{key:?} is not a name of one of the {field}")));
             }
             if is_label && !is_label_value(value) {
-                let why = format!("{value:?} is not a value: at most 63 characters of A-Z, a-z, 0-9, '-', '_' and '.'");
+                let why = format!(
+                    "{value:?} is not a value: at most 63 characters of A-Z, a-z, 0-9, '-', '_' and '.'"
+                );
                 problems.push(Problem::field(&path, why));
             }
         }

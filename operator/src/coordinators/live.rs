@@ -39,7 +39,10 @@ impl LiveCoordinators {
         Self { authority }
     }
 
-    async fn secure(&self, address: &Address) -> Result<impl AsyncRead + AsyncWrite + Unpin + use<>, AskError> {
+    async fn secure(
+        &self,
+        address: &Address,
+    ) -> Result<impl AsyncRead + AsyncWrite + Unpin + use<>, AskError> {
         let config = tls(&self.authority, &address.job).map_err(unreachable)?;
         let name = ServerName::try_from(job_name(&address.job)).map_err(unreachable)?;
         let stream = dial(address, ADMIN_PORT).await?;

@@ -38,27 +38,112 @@ fn lose(run: &mut Run, part: &str) {
 
 const PATHS: &[fn() -> Path] = &[
     || Path { name: "create", before: Value::Null, event: |run| change(run, json!({})), unclean: 0 },
-    || Path { name: "scale up", before: json!({}), event: |run| change(run, json!({"parallelism": 5})), unclean: 0 },
-    || Path { name: "scale down", before: json!({"parallelism": 4}), event: |run| change(run, json!({"parallelism": 1})), unclean: 0 },
-    || Path { name: "suspend", before: json!({}), event: |run| change(run, json!({"suspended": true})), unclean: 0 },
-    || Path { name: "resume", before: json!({"suspended": true}), event: |run| change(run, json!({})), unclean: 0 },
-    || Path { name: "upgrade", before: json!({}), event: |run| change(run, json!({"sql": "OTHER"})), unclean: 0 },
-    || Path { name: "upgrade at rest", before: json!({"suspended": true}), event: |run| change(run, json!({"sql": "OTHER"})), unclean: 0 },
-    || Path { name: "upgrade and suspend", before: json!({}), event: |run| change(run, json!({"sql": "OTHER", "suspended": true})), unclean: 0 },
-    || Path { name: "roll back what fails", before: json!({}), event: |run| change(run, json!({"sql": "FAILS"})), unclean: 0 },
-    || Path { name: "roll back what is no SQL", before: json!({}), event: |run| change(run, json!({"sql": "BROKEN"})), unclean: 0 },
-    || Path { name: "roll back what hangs", before: json!({}), event: |run| change(run, json!({"sql": "HANGS"})), unclean: 1 },
-    || Path { name: "roll back a bad image", before: json!({}), event: |run| change(run, json!({"worker": {"image": "missing:1"}})), unclean: 0 },
-    || Path { name: "settings", before: json!({}), event: |run| change(run, json!({"checkpoint": {"interval": "1s"}})), unclean: 1 },
-    || Path { name: "bad spec", before: json!({}), event: |run| change(run, json!({"parallelism": 1000})), unclean: 0 },
+    || Path {
+        name: "scale up",
+        before: json!({}),
+        event: |run| change(run, json!({"parallelism": 5})),
+        unclean: 0,
+    },
+    || Path {
+        name: "scale down",
+        before: json!({"parallelism": 4}),
+        event: |run| change(run, json!({"parallelism": 1})),
+        unclean: 0,
+    },
+    || Path {
+        name: "suspend",
+        before: json!({}),
+        event: |run| change(run, json!({"suspended": true})),
+        unclean: 0,
+    },
+    || Path {
+        name: "resume",
+        before: json!({"suspended": true}),
+        event: |run| change(run, json!({})),
+        unclean: 0,
+    },
+    || Path {
+        name: "upgrade",
+        before: json!({}),
+        event: |run| change(run, json!({"sql": "OTHER"})),
+        unclean: 0,
+    },
+    || Path {
+        name: "upgrade at rest",
+        before: json!({"suspended": true}),
+        event: |run| change(run, json!({"sql": "OTHER"})),
+        unclean: 0,
+    },
+    || Path {
+        name: "upgrade and suspend",
+        before: json!({}),
+        event: |run| change(run, json!({"sql": "OTHER", "suspended": true})),
+        unclean: 0,
+    },
+    || Path {
+        name: "roll back what fails",
+        before: json!({}),
+        event: |run| change(run, json!({"sql": "FAILS"})),
+        unclean: 0,
+    },
+    || Path {
+        name: "roll back what is no SQL",
+        before: json!({}),
+        event: |run| change(run, json!({"sql": "BROKEN"})),
+        unclean: 0,
+    },
+    || Path {
+        name: "roll back what hangs",
+        before: json!({}),
+        event: |run| change(run, json!({"sql": "HANGS"})),
+        unclean: 1,
+    },
+    || Path {
+        name: "roll back a bad image",
+        before: json!({}),
+        event: |run| change(run, json!({"worker": {"image": "missing:1"}})),
+        unclean: 0,
+    },
+    || Path {
+        name: "settings",
+        before: json!({}),
+        event: |run| change(run, json!({"checkpoint": {"interval": "1s"}})),
+        unclean: 1,
+    },
+    || Path {
+        name: "bad spec",
+        before: json!({}),
+        event: |run| change(run, json!({"parallelism": 1000})),
+        unclean: 0,
+    },
     || Path { name: "worker deleted", before: json!({}), event: |run| kill(run, "-w0"), unclean: 0 },
     || Path { name: "coordinator deleted", before: json!({}), event: |run| kill(run, "-c-"), unclean: 0 },
     || Path { name: "node lost", before: json!({}), event: |run| lose(run, "-w1"), unclean: 0 },
     || Path { name: "all nodes lost", before: json!({}), event: |run| lose(run, "-"), unclean: 0 },
-    || Path { name: "finish", before: Value::Null, event: |run| change(run, json!({"sql": "BOUNDED"})), unclean: 0 },
-    || Path { name: "fail", before: Value::Null, event: |run| change(run, json!({"sql": "FAILS"})), unclean: 0 },
-    || Path { name: "delete", before: json!({}), event: |run| run.change(|world| world.delete_job(JOB)), unclean: 0 },
-    || Path { name: "delete at rest", before: json!({"suspended": true}), event: |run| run.change(|world| world.delete_job(JOB)), unclean: 0 },
+    || Path {
+        name: "finish",
+        before: Value::Null,
+        event: |run| change(run, json!({"sql": "BOUNDED"})),
+        unclean: 0,
+    },
+    || Path {
+        name: "fail",
+        before: Value::Null,
+        event: |run| change(run, json!({"sql": "FAILS"})),
+        unclean: 0,
+    },
+    || Path {
+        name: "delete",
+        before: json!({}),
+        event: |run| run.change(|world| world.delete_job(JOB)),
+        unclean: 0,
+    },
+    || Path {
+        name: "delete at rest",
+        before: json!({"suspended": true}),
+        event: |run| run.change(|world| world.delete_job(JOB)),
+        unclean: 0,
+    },
     || Path {
         name: "delete while it upgrades",
         before: json!({}),
@@ -82,7 +167,10 @@ struct End {
 }
 
 fn walk(path: &Path, death: Option<Death>, stale: usize) -> End {
-    let mut run = Run::new();
+    walk_with(Run::new(), path, death, stale)
+}
+
+fn walk_with(mut run: Run, path: &Path, death: Option<Death>, stale: usize) -> End {
     if !path.before.is_null() {
         change(&mut run, path.before.clone());
         run.settle();
@@ -124,7 +212,12 @@ fn an_operator_may_die_at_any_write_of_any_path() {
                 assert_eq!(end.empty_starts, 0, "{case}: never from nothing");
                 assert!(end.unclean <= path.unclean, "{case}: {} unclean", end.unclean);
                 // A coordinator more than once made is a start that was not needed; there is none.
-                assert!(end.attempts <= whole.attempts + 1, "{case}: {} against {}", end.attempts, whole.attempts);
+                assert!(
+                    end.attempts <= whole.attempts + 1,
+                    "{case}: {} against {}",
+                    end.attempts,
+                    whole.attempts
+                );
                 cases += 1;
             }
         }
@@ -141,6 +234,20 @@ fn stale_reads_alone_change_nothing() {
             let end = walk(&path, None, stale);
             assert_eq!(end.picture, whole.picture, "{}: reads {stale} seconds old", path.name);
             assert_eq!(end.empty_starts, 0);
+        }
+    }
+}
+
+#[test]
+fn two_operators_at_once_are_harmless() {
+    for path in PATHS {
+        let path = path();
+        let whole = walk(&path, None, 0);
+        for stale in [0, 2, 5] {
+            let end = walk_with(Run::with_operators(2), &path, None, stale);
+            assert_eq!(end.picture, whole.picture, "{}: reads {stale} seconds old", path.name);
+            assert_eq!(end.empty_starts, 0, "{}", path.name);
+            assert!(end.unclean <= path.unclean, "{}: {} unclean", path.name, end.unclean);
         }
     }
 }

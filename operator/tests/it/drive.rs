@@ -51,15 +51,20 @@ pub(crate) fn merge(into: &mut Value, from: Value) {
 /// A world with an operator in it, which may die and be followed by another.
 pub(crate) struct Run {
     pub(crate) cluster: ModelCluster,
-    operator: Operator<ModelCluster, ModelCoordinators>,
+    operators: Vec<Operator<ModelCluster, ModelCoordinators>>,
     /// How many rounds it took.
     pub(crate) rounds: usize,
 }
 
 impl Run {
     pub(crate) fn new() -> Self {
+        Self::with_operators(1)
+    }
+
+    /// Several operators at once, none of which knows of the others.
+    pub(crate) fn with_operators(count: usize) -> Self {
         let cluster = ModelCluster(Arc::new(Mutex::new(World::new())));
-        Self { operator: operator(&cluster), cluster, rounds: 0 }
+        Self { operators: (0..count).map(|_| operator(&cluster)).collect(), cluster, rounds: 0 }
     }
 
     pub(crate) fn change(&self, change: impl FnOnce(&mut World)) {
@@ -84,17 +89,19 @@ impl Run {
         self.rounds += 1;
         if self.cluster.world().dead {
             // The next one knows nothing of what the one before had in its memory.
-            self.operator = operator(&self.cluster);
+            self.operators = vec![operator(&self.cluster)];
             self.change(|world| (world.dead, world.death) = (false, None));
         }
         let shown = self.cluster.world().shown_job(JOB);
-        if let Some(job) = shown {
-            // What fails is tried again.
-            let _ = block_on(self.operator.reconcile(&job));
-        }
         let savepoints: Vec<_> = self.cluster.world().savepoints.values().cloned().collect();
-        for savepoint in savepoints {
-            let _ = block_on(self.operator.reconcile_savepoint(&savepoint));
+        for operator in &self.operators {
+            // What fails is tried again.
+            if let Some(job) = &shown {
+                let _ = block_on(operator.reconcile(job));
+            }
+            for savepoint in &savepoints {
+                let _ = block_on(operator.reconcile_savepoint(savepoint));
+            }
         }
         tick(&mut self.cluster.world());
     }
@@ -138,9 +145,15 @@ impl Run {
         let status = job.and_then(|job| job.status.clone());
         Picture {
             pods,
-            objects: world.objects.iter().map(|(key, value)| (format!("{key:?}"), value.to_string())).collect(),
+            objects: world
+                .objects
+                .iter()
+                .map(|(key, value)| (format!("{key:?}"), value.to_string()))
+                .collect(),
             state: status.as_ref().map(|s| format!("{:?}", s.state)),
-            version: status.as_ref().map(|s| (s.version.current.clone(), s.version.stable.clone(), s.version.rolled_back.clone())),
+            version: status.as_ref().map(|s| {
+                (s.version.current.clone(), s.version.stable.clone(), s.version.rolled_back.clone())
+            }),
             generation: status.as_ref().and_then(|s| s.observed_generation),
             conditions: status
                 .iter()

@@ -51,7 +51,8 @@ impl Engine {
 
     /// Takes over the journal.
     pub(crate) fn claim(world: &mut World, pod: &Pod, job: &str, manifest: &Value) -> Self {
-        let args: Vec<String> = pod.spec.iter().flat_map(|s| s.containers[0].args.clone().unwrap_or_default()).collect();
+        let args: Vec<String> =
+            pod.spec.iter().flat_map(|s| s.containers[0].args.clone().unwrap_or_default()).collect();
         let fresh_after = args.iter().find_map(|a| a.strip_prefix("--fresh-after=")?.parse::<i64>().ok());
         let journal = world.journals.entry(job.to_owned()).or_default();
         if fresh_after.is_some_and(|attempt| journal.attempt <= attempt) {

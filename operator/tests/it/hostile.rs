@@ -12,25 +12,84 @@ use crate::drive::{JOB, Run, defaults, merge, spec_with};
 /// Values that do not belong where they are put.
 fn nasty() -> Vec<Value> {
     let mut values: Vec<Value> = [
-        "", " ", "\u{0}", "\n", "../../etc", "/etc/weir/tls", "a/../b", "s3://", "s3://b/../c", "s3://AK:canary@b/x",
-        "file:///etc", "memory://x", "http://169.254.169.254/", "kube-system/default", "💥", "ünïcödé", "\u{202e}txt",
-        "-1", "0", "1e309", "NaN", "10", "ten seconds", "99999999999999999999d", "{{ x }}", "$(HOME)", "--fresh",
-        "weir-operator-root", "hot-items-00000001-weir-tls", "a b", "UPPER", "-dash", "dash-",
+        "",
+        " ",
+        "\u{0}",
+        "\n",
+        "../../etc",
+        "/etc/weir/tls",
+        "a/../b",
+        "s3://",
+        "s3://b/../c",
+        "s3://AK:canary@b/x",
+        "file:///etc",
+        "memory://x",
+        "http://169.254.169.254/",
+        "kube-system/default",
+        "💥",
+        "ünïcödé",
+        "\u{202e}txt",
+        "-1",
+        "0",
+        "1e309",
+        "NaN",
+        "10",
+        "ten seconds",
+        "99999999999999999999d",
+        "{{ x }}",
+        "$(HOME)",
+        "--fresh",
+        "weir-operator-root",
+        "hot-items-00000001-weir-tls",
+        "a b",
+        "UPPER",
+        "-dash",
+        "dash-",
     ]
     .map(Value::from)
     .into();
     values.push(Value::from("x".repeat(300_000)));
-    values.extend([json!(null), json!(-1), json!(0), json!(i64::MAX), json!(1.5), json!(true), json!([]), json!({})]);
+    values.extend([
+        json!(null),
+        json!(-1),
+        json!(0),
+        json!(i64::MAX),
+        json!(1.5),
+        json!(true),
+        json!([]),
+        json!({}),
+    ]);
     values
 }
 
 /// Fields that are attacked: none of the values above is good in any of them.
 const FIELDS: &[&str] = &[
-    "parallelism", "maxParallelism", "worker.taskSlots", "worker.standby", "worker.serviceAccountName",
-    "worker.imagePullSecrets", "worker.labels", "worker.nodeSelector", "worker.env", "worker.volumes",
-    "worker.resources", "state.ttl", "state.memoryLimit", "checkpoint.storage", "checkpoint.storageSecretRef",
-    "checkpoint.endpoint", "checkpoint.interval", "checkpoint.timeout", "checkpoint.mode", "restart.strategy",
-    "recovery.heartbeatTimeout", "upgrade.mode", "upgrade.stableWithin", "restoreFrom", "deletion.deadline", "sqlFrom",
+    "parallelism",
+    "maxParallelism",
+    "worker.taskSlots",
+    "worker.standby",
+    "worker.serviceAccountName",
+    "worker.imagePullSecrets",
+    "worker.labels",
+    "worker.nodeSelector",
+    "worker.env",
+    "worker.volumes",
+    "worker.resources",
+    "state.ttl",
+    "state.memoryLimit",
+    "checkpoint.storage",
+    "checkpoint.storageSecretRef",
+    "checkpoint.endpoint",
+    "checkpoint.interval",
+    "checkpoint.timeout",
+    "checkpoint.mode",
+    "restart.strategy",
+    "recovery.heartbeatTimeout",
+    "upgrade.mode",
+    "upgrade.stableWithin",
+    "restoreFrom",
+    "deletion.deadline",
+    "sqlFrom",
 ];
 
 fn put(fields: &mut Value, path: &str, value: Value) {
@@ -48,13 +107,37 @@ fn attacks() -> Vec<Value> {
     let secret = |name: &str| json!({"worker": {"volumes": [{"mountPath": "/x", "secret": {"name": name}}]}});
     let label = |key: &str, value: &str| json!({"worker": {"labels": {key: value}}});
     vec![
-        env("WEIR_UID"), env("WEIR_COORDINATOR"), env("WEIR_TLS_CA"), env("1A"), env("A=B"), env(""), env("A B"),
-        mount("/etc/weir"), mount("/etc/weir/tls"), mount("/etc"), mount("/"), mount("/tmp"), mount("/tmp/x"),
-        mount("/var/cache/weir"), mount("/a/../b"), mount("a"), mount("/a:b"),
-        secret("weir-operator-root"), secret("other-0123abcd-weir-tls"), secret("../x"), secret("A"), secret(""),
+        env("WEIR_UID"),
+        env("WEIR_COORDINATOR"),
+        env("WEIR_TLS_CA"),
+        env("1A"),
+        env("A=B"),
+        env(""),
+        env("A B"),
+        mount("/etc/weir"),
+        mount("/etc/weir/tls"),
+        mount("/etc"),
+        mount("/"),
+        mount("/tmp"),
+        mount("/tmp/x"),
+        mount("/var/cache/weir"),
+        mount("/a/../b"),
+        mount("a"),
+        mount("/a:b"),
+        secret("weir-operator-root"),
+        secret("other-0123abcd-weir-tls"),
+        secret("../x"),
+        secret("A"),
+        secret(""),
         secret("kube-system/token"),
-        label("weir.dev/job-uid", "x"), label("a.weir.dev/x", "x"), label("team", "a b"), label("team", "../x"),
-        label("", "x"), label("a/b/c", "x"), label("-a", "x"), label("team", &"x".repeat(64)),
+        label("weir.dev/job-uid", "x"),
+        label("a.weir.dev/x", "x"),
+        label("team", "a b"),
+        label("team", "../x"),
+        label("", "x"),
+        label("a/b/c", "x"),
+        label("-a", "x"),
+        label("team", &"x".repeat(64)),
         json!({"worker": {"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "weir-operator-root", "key": "key"}}}]}}),
         json!({"worker": {"env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "a", "key": "k", "namespace": "kube-system"}}}]}}),
         json!({"worker": {"imagePullSecrets": [{"name": "weir-operator-root"}]}}),
@@ -74,7 +157,8 @@ fn attacks() -> Vec<Value> {
         json!({"restart": {"strategy": "None", "attempts": 3}}),
         json!({"checkpoint": {"minPause": "1h", "interval": "1s"}}),
         json!({"recovery": {"heartbeatInterval": "1m", "heartbeatTimeout": "20ms"}}),
-        json!({"parallelism": 129}), json!({"parallelism": 9, "maxParallelism": 8}),
+        json!({"parallelism": 129}),
+        json!({"parallelism": 9, "maxParallelism": 8}),
     ]
 }
 
@@ -104,7 +188,11 @@ fn is_survived(fields: &Value) {
         run.round();
     }
     let after = run.picture();
-    assert_eq!((after.pods, after.objects), (before.pods, before.objects), "what runs is touched by {fields}");
+    assert_eq!(
+        (after.pods, after.objects),
+        (before.pods, before.objects),
+        "what runs is touched by {fields}"
+    );
     let degraded = run.condition(ConditionType::Degraded);
     assert!(degraded.starts_with("True"), "{fields}: {degraded}");
     assert!(!degraded.contains("canary"), "{degraded}");
@@ -131,11 +219,19 @@ fn every_field_refuses_what_does_not_belong_there() {
     let mut cases = 0;
     for field in FIELDS {
         for value in nasty() {
-            let good = matches!((*field, &value), (_, Value::Null)
-                | ("worker.labels" | "worker.nodeSelector" | "worker.resources", Value::Object(_))
-                | ("worker.env" | "worker.volumes" | "worker.imagePullSecrets", Value::Array(_)))
-                || (*field == "worker.standby" && value == json!(0))
-                || matches!((*field, value.as_str()), ("worker.serviceAccountName", Some("0" | "10" | "weir-operator-root" | "hot-items-00000001-weir-tls")));
+            let good = matches!(
+                (*field, &value),
+                (_, Value::Null)
+                    | ("worker.labels" | "worker.nodeSelector" | "worker.resources", Value::Object(_))
+                    | ("worker.env" | "worker.volumes" | "worker.imagePullSecrets", Value::Array(_))
+            ) || (*field == "worker.standby" && value == json!(0))
+                || matches!(
+                    (*field, value.as_str()),
+                    (
+                        "worker.serviceAccountName",
+                        Some("0" | "10" | "weir-operator-root" | "hot-items-00000001-weir-tls")
+                    )
+                );
             let mut fields = json!({});
             put(&mut fields, field, value.clone());
             let text: String = fields.to_string().chars().take(200).collect();
@@ -155,7 +251,8 @@ fn json_value() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(3, 16, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::btree_map("[a-zA-Z./]{0,12}", inner, 0..4).prop_map(|map| Value::from_iter(map)),
+            prop::collection::btree_map("[a-zA-Z./]{0,12}", inner, 0..4)
+                .prop_map(|map| Value::from_iter(map)),
         ]
     })
 }

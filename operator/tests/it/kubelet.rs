@@ -70,7 +70,9 @@ fn start(world: &mut World, pod: &Pod) -> Value {
     if container.image.as_ref().is_some_and(|image| image.contains("missing")) {
         return waiting("ImagePullBackOff", "not found", json!({}));
     }
-    if manifest(world, pod).is_some_and(|m| m["spec"]["sql"].as_str().is_some_and(|sql| sql.contains("BROKEN"))) {
+    if manifest(world, pod)
+        .is_some_and(|m| m["spec"]["sql"].as_str().is_some_and(|sql| sql.contains("BROKEN")))
+    {
         let last = json!({"terminated": {"exitCode": 3, "message": "line 1: BROKEN is not SQL"}});
         return waiting("CrashLoopBackOff", "back-off", last);
     }

@@ -39,7 +39,10 @@ fn a_job_comes_up_and_says_so() {
     assert_eq!(attempts(&run), 1, "one start is enough");
     let status = run.job().and_then(|job| job.status).expect("a status");
     assert_eq!(status.observed_generation, Some(1));
-    assert_eq!((status.workers.as_ref().map(|w| (w.desired, w.ready)), status.parallelism), (Some((2, 2)), Some(2)));
+    assert_eq!(
+        (status.workers.as_ref().map(|w| (w.desired, w.ready)), status.parallelism),
+        (Some((2, 2)), Some(2))
+    );
     assert!(status.restore_point.is_some() && status.version.stable.is_some());
 }
 
@@ -79,7 +82,11 @@ fn an_upgrade_stops_first_and_keeps_state() {
     let world = run.cluster.world();
     let journal = world.journals.values().next().expect("a journal");
     assert_eq!((journal.empty_starts, journal.attempt, world.unclean.len()), (0, 2, 0));
-    assert_eq!(world.objects.keys().filter(|(kind, _)| kind == "ConfigMap").count(), 1, "the old version is gone");
+    assert_eq!(
+        world.objects.keys().filter(|(kind, _)| kind == "ConfigMap").count(),
+        1,
+        "the old version is gone"
+    );
     drop(world);
     assert_eq!(state(&run), "Running");
 }
@@ -127,11 +134,14 @@ fn f18_an_upgrade_that_comes_to_nothing_is_taken_back_once() {
 #[test]
 fn only_where_it_is_asked_for_is_state_given_up() {
     let mut run = started(json!({}));
-    run.change(|world| world.apply_job(JOB, spec_with(json!({"sql": "OTHER", "upgrade": {"mode": "Stateless"}}))));
+    run.change(|world| {
+        world.apply_job(JOB, spec_with(json!({"sql": "OTHER", "upgrade": {"mode": "Stateless"}})))
+    });
     run.settle();
     assert_eq!(run.cluster.world().journals.values().map(|j| j.empty_starts).sum::<usize>(), 1);
     // A restart of the coordinator goes on with what it has.
-    let coordinator = run.cluster.world().pods.keys().find(|n| n.contains("-c-")).cloned().expect("a coordinator");
+    let coordinator =
+        run.cluster.world().pods.keys().find(|n| n.contains("-c-")).cloned().expect("a coordinator");
     run.change(|world| world.kill_pod(&coordinator));
     run.settle();
     assert_eq!(run.cluster.world().journals.values().map(|j| j.empty_starts).sum::<usize>(), 1);
@@ -164,11 +174,16 @@ fn bad_specs_leave_what_runs_alone_and_good_ones_follow_without_help() {
 #[test]
 fn a_job_that_never_was_right_says_all_that_is_wrong() {
     let mut run = Run::new();
-    run.change(|world| world.apply_job(JOB, spec_with(json!({"parallelism": 500, "checkpoint": {"interval": "x"}}))));
+    run.change(|world| {
+        world.apply_job(JOB, spec_with(json!({"parallelism": 500, "checkpoint": {"interval": "x"}})))
+    });
     run.settle();
     let stalled = run.condition(ConditionType::Stalled);
     assert!(stalled.starts_with("True InvalidSpec"), "{stalled}");
-    assert!(stalled.contains("spec.parallelism") && stalled.contains("spec.checkpoint.interval"), "{stalled}");
+    assert!(
+        stalled.contains("spec.parallelism") && stalled.contains("spec.checkpoint.interval"),
+        "{stalled}"
+    );
     assert!(run.picture().pods.is_empty() && run.picture().objects.is_empty());
 }
 
@@ -243,7 +258,10 @@ fn a_job_can_be_deleted_in_every_state() {
         }
         run.change(|world| world.delete_job(JOB));
         run.settle();
-        assert!(run.job().is_none() && run.picture().objects.is_empty() && run.picture().pods.is_empty(), "{fields}");
+        assert!(
+            run.job().is_none() && run.picture().objects.is_empty() && run.picture().pods.is_empty(),
+            "{fields}"
+        );
     }
 }
 
@@ -252,7 +270,8 @@ fn a_job_starts_from_a_savepoint_as_soon_as_that_is_whole() {
     let mut run = started(json!({}));
     run.change(|world| {
         let number = world.number();
-        let mut savepoint = Savepoint::new("before", SavepointSpec { job: JOB.to_owned(), ..SavepointSpec::default() });
+        let mut savepoint =
+            Savepoint::new("before", SavepointSpec { job: JOB.to_owned(), ..SavepointSpec::default() });
         savepoint.metadata.namespace = Some("ns".to_owned());
         savepoint.metadata.uid = Some(format!("{number:08x}-5"));
         savepoint.metadata.resource_version = Some("1".to_owned());

@@ -145,7 +145,11 @@ impl World {
     }
 
     /// One write of the operator: it may be its last, on either side of it.
-    fn write<T>(&mut self, what: &str, change: impl FnOnce(&mut Self) -> Result<T, ClusterError>) -> Result<T, ClusterError> {
+    fn write<T>(
+        &mut self,
+        what: &str,
+        change: impl FnOnce(&mut Self) -> Result<T, ClusterError>,
+    ) -> Result<T, ClusterError> {
         if self.dead {
             return Err(dead());
         }
@@ -215,7 +219,8 @@ impl Cluster for ModelCluster {
                 Some((_, pods)) if !fresh && world.stale > 0 => pods,
                 _ => &world.pods,
             };
-            let of_job = |pod: &&Pod| pod.metadata.labels.as_ref().is_some_and(|l| l["weir.dev/job-uid"] == uid);
+            let of_job =
+                |pod: &&Pod| pod.metadata.labels.as_ref().is_some_and(|l| l["weir.dev/job-uid"] == uid);
             pods.values().filter(of_job).cloned().collect()
         })
     }
@@ -277,7 +282,9 @@ impl Cluster for ModelCluster {
         let refused = pod.metadata.labels.iter().flatten().any(|(_, value)| value == "forbidden");
         self.read(|_| ())?;
         match refused {
-            true => Err(ClusterError::Refused { what: "a pod".to_owned(), why: "violates a policy".to_owned() }),
+            true => {
+                Err(ClusterError::Refused { what: "a pod".to_owned(), why: "violates a policy".to_owned() })
+            }
             false => Ok(()),
         }
     }
@@ -311,7 +318,8 @@ impl Cluster for ModelCluster {
         let key = Key::of(job);
         self.world().write("a status", |world| {
             let number = world.number();
-            let stored = world.jobs.get_mut(&key.name).ok_or(ClusterError::Missing { what: key.name.clone() })?;
+            let stored =
+                world.jobs.get_mut(&key.name).ok_or(ClusterError::Missing { what: key.name.clone() })?;
             if stored.metadata.resource_version != job.metadata.resource_version {
                 return Err(conflict("a status"));
             }
@@ -344,8 +352,10 @@ impl Cluster for ModelCluster {
         let key = Key::of(savepoint);
         self.world().write("the status of a savepoint", |world| {
             let number = world.number();
-            let stored =
-                world.savepoints.get_mut(&key.name).ok_or(ClusterError::Missing { what: key.name.clone() })?;
+            let stored = world
+                .savepoints
+                .get_mut(&key.name)
+                .ok_or(ClusterError::Missing { what: key.name.clone() })?;
             if stored.metadata.resource_version != savepoint.metadata.resource_version {
                 return Err(conflict("the status of a savepoint"));
             }

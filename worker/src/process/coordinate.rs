@@ -33,7 +33,9 @@ pub(crate) struct Coordination {
 }
 
 /// What is served of an attempt. It ends when this is dropped.
-pub(crate) struct Served(#[expect(dead_code, reason = "dropping them is what counts")] Vec<oneshot::Sender<()>>);
+pub(crate) struct Served(
+    #[expect(dead_code, reason = "dropping them is what counts")] Vec<oneshot::Sender<()>>,
+);
 
 impl Coordination {
     /// Opens the store, and the address of status and metrics.

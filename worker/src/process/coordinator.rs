@@ -80,7 +80,10 @@ pub fn run_coordinator(
             signal = signals.first() => return Ok(CoordinatorEnd::Left(signal)),
         };
         if options.stay && !matches!(exit, Exit::Fenced(_)) {
-            progress::note(options.progress, "the job is over; its status is served until this process is told to go");
+            progress::note(
+                options.progress,
+                "the job is over; its status is served until this process is told to go",
+            );
             signals.first().await;
         }
         drop(served);

@@ -66,7 +66,9 @@ fn keep_state(facts: &Facts<'_>, spec: &DeletionSpec, decision: &mut Decision) {
             decision.note(true, "StateRetained", "Delete", message);
         }
         _ => {
-            let message = format!("the state of the job stays at {place}; restoreFrom.location takes a new job on from there");
+            let message = format!(
+                "the state of the job stays at {place}; restoreFrom.location takes a new job on from there"
+            );
             decision.note(false, "StateRetained", "Delete", message);
         }
     }

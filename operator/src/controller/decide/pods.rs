@@ -20,7 +20,9 @@ pub(super) fn steps(facts: &Facts<'_>, wanted: &Wanted, memory: &VersionStatus) 
         let mut good: Vec<&PodView> = pods.iter().filter(|p| p.role == role && fits(p, wanted)).collect();
         good.sort_by_key(|p| (!p.running, p.since, p.name.clone()));
         match good.split_first() {
-            Some((_, surplus)) => deletes.extend(surplus.iter().map(|p| delete(p, "another one does the same"))),
+            Some((_, surplus)) => {
+                deletes.extend(surplus.iter().map(|p| delete(p, "another one does the same")))
+            }
             None => creates.push(create(wanted, role, pods, memory)),
         }
     }

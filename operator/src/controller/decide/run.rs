@@ -61,7 +61,8 @@ fn learn(report: &Report, wanted: &Wanted, memory: &mut VersionStatus) {
     }
     // A checkpoint of this attempt is complete: this version can go on from what it wrote itself.
     let completed = report.checkpoints.last_completed_us.is_some();
-    if (completed || report.state == EngineState::Finished) && memory.stable.as_ref() != Some(&wanted.version) {
+    if (completed || report.state == EngineState::Finished) && memory.stable.as_ref() != Some(&wanted.version)
+    {
         memory.stable = Some(wanted.version.clone());
         memory.fresh_after = None;
     }
@@ -159,7 +160,8 @@ fn start_again(facts: &Facts<'_>) -> Vec<Step> {
 fn rescale(facts: &Facts<'_>, wanted: &Wanted) -> Option<Step> {
     let report = facts.observed.coordinator.report()?;
     let parallelism = wanted.config.parallelism;
-    let able = matches!(report.state, EngineState::Running | EngineState::Restarting) && report.parallelism > 0;
+    let able =
+        matches!(report.state, EngineState::Running | EngineState::Restarting) && report.parallelism > 0;
     let asks = able && report.parallelism != parallelism && report.rescaling_to.is_none();
     asks.then_some(Step::Ask(Ask::Rescale { parallelism }))
 }
@@ -181,7 +183,8 @@ fn forget(decision: &mut Decision) {
 fn again(facts: &Facts<'_>, wanted: &Wanted) -> Duration {
     match &facts.observed.coordinator {
         Seen::Reached(report) => {
-            let steady = report.state == EngineState::Running && report.parallelism == wanted.config.parallelism;
+            let steady =
+                report.state == EngineState::Running && report.parallelism == wanted.config.parallelism;
             if steady { STEADY } else { SOON * 2 }
         }
         Seen::Nobody | Seen::Unreachable(_) => SOON * 2,

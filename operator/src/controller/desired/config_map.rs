@@ -19,9 +19,5 @@ pub fn config_map(wanted: &Wanted, with_origin: bool) -> ConfigMap {
     metadata.labels.get_or_insert_default().insert(VERSION.to_owned(), wanted.version.clone());
     // JSON is YAML; its lines are those of no editor, but it says the same for every version of the writer.
     let text = serde_json::to_string_pretty(&job).unwrap_or_default();
-    ConfigMap {
-        metadata,
-        data: Some([(JOB_FILE.to_owned(), text)].into()),
-        ..ConfigMap::default()
-    }
+    ConfigMap { metadata, data: Some([(JOB_FILE.to_owned(), text)].into()), ..ConfigMap::default() }
 }

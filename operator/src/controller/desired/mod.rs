@@ -85,3 +85,6 @@ pub fn objects(
     }
     objects
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,10 +4,10 @@
 //! is only read, no token of the API.
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, ConfigMapKeySelector, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource,
-    EnvVar, EnvVarSource, HTTPGetAction, KeyToPath, LocalObjectReference, ObjectFieldSelector, Pod,
-    PodSecurityContext, PodSpec, Probe, ResourceRequirements, SeccompProfile, SecretKeySelector,
-    SecretVolumeSource, SecurityContext, Toleration, Volume, VolumeMount,
+    Capabilities, ConfigMapKeySelector, ConfigMapVolumeSource, Container, ContainerPort,
+    EmptyDirVolumeSource, EnvVar, EnvVarSource, HTTPGetAction, KeyToPath, LocalObjectReference,
+    ObjectFieldSelector, Pod, PodSecurityContext, PodSpec, Probe, ResourceRequirements, SeccompProfile,
+    SecretKeySelector, SecretVolumeSource, SecurityContext, Toleration, Volume, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -16,9 +16,7 @@ use weir_crds::WorkerSpec;
 use super::config_map::JOB_FILE;
 use super::secret;
 use crate::controller::validate::Wanted;
-use crate::names::{
-    ADMIN_PORT, COMPONENT, CONTROL_PORT, EXCHANGE_PORT, HTTP_PORT, INDEX, SETTINGS, VERSION,
-};
+use crate::names::{ADMIN_PORT, COMPONENT, CONTROL_PORT, EXCHANGE_PORT, HTTP_PORT, INDEX, SETTINGS, VERSION};
 
 /// The user of all containers: nobody's, as in images without a distribution.
 const USER: i64 = 65_532;
@@ -102,7 +100,11 @@ pub fn worker(wanted: &Wanted, index: u32, incarnation: u32) -> Pod {
     container.volume_mounts.get_or_insert_default().push(mount("scratch", SCRATCH, false));
     let mut pod = pod(wanted, "worker", identity.worker(index, incarnation), container);
     pod.metadata.labels.get_or_insert_default().insert(INDEX.to_owned(), index.to_string());
-    pod.spec.get_or_insert_default().volumes.get_or_insert_default().push(empty_dir("scratch", Some(SCRATCH_LIMIT)));
+    pod.spec
+        .get_or_insert_default()
+        .volumes
+        .get_or_insert_default()
+        .push(empty_dir("scratch", Some(SCRATCH_LIMIT)));
     pod
 }
 
@@ -213,7 +215,10 @@ fn container(
             allow_privilege_escalation: Some(false),
             read_only_root_filesystem: Some(true),
             run_as_non_root: Some(true),
-            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), ..Capabilities::default() }),
+            capabilities: Some(Capabilities {
+                drop: Some(vec!["ALL".to_owned()]),
+                ..Capabilities::default()
+            }),
             ..SecurityContext::default()
         }),
         // The last words of a process that ends with an error are how the operator knows why.

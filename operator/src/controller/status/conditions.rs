@@ -74,13 +74,17 @@ impl View<'_> {
             Situation::Suspending | Situation::Suspended => no(Reason::Suspended, "spec.suspended is true"),
             Situation::Upgrading => no(Reason::Upgrading, "the job changes over to another version"),
             Situation::Deleting => no(Reason::Deleting, "the job is being deleted"),
-            Situation::Finished => (True, Reason::InputEnded, "the input ended and all of it is committed".to_owned()),
+            Situation::Finished => {
+                (True, Reason::InputEnded, "the input ended and all of it is committed".to_owned())
+            }
             Situation::Failed => self.failure(),
             Situation::Active => match &self.observed.coordinator {
                 Seen::Reached(report) => self.ready_by(report),
-                Seen::Unreachable(why) => {
-                    (Unknown, Reason::CoordinatorUnreachable, format!("the coordinator does not answer: {why}"))
-                }
+                Seen::Unreachable(why) => (
+                    Unknown,
+                    Reason::CoordinatorUnreachable,
+                    format!("the coordinator does not answer: {why}"),
+                ),
                 Seen::Nobody => match self.trouble() {
                     Some(trouble) => (False, trouble.reason, trouble.message.clone()),
                     None => no(Reason::CreatingPods, "the coordinator's pod is coming up"),
@@ -95,14 +99,18 @@ impl View<'_> {
             EngineState::Running | EngineState::Stopping => {
                 (True, Reason::AsExpected, "all subtasks run".to_owned())
             }
-            EngineState::Restoring | EngineState::Restarting => (False, Reason::Restoring, self.why_restoring(report)),
+            EngineState::Restoring | EngineState::Restarting => {
+                (False, Reason::Restoring, self.why_restoring(report))
+            }
             _ => match self.trouble() {
                 Some(trouble) => (False, trouble.reason, trouble.message.clone()),
                 None if self.missing_workers() > 0 => {
                     let text = format!("{} workers have not registered yet", self.missing_workers());
                     (False, Reason::WorkersLost, text)
                 }
-                None => (False, Reason::CreatingPods, format!("the job is starting. {detail}").trim().to_owned()),
+                None => {
+                    (False, Reason::CreatingPods, format!("the job is starting. {detail}").trim().to_owned())
+                }
             },
         }
     }
@@ -119,10 +127,14 @@ impl View<'_> {
         let situation = self.decision.situation;
         let on_its_way = match situation {
             Situation::Suspending => Some((Reason::Suspended, "a last checkpoint, then the pods go")),
-            Situation::Upgrading => Some((Reason::Upgrading, "a last checkpoint, then new pods go on from it")),
+            Situation::Upgrading => {
+                Some((Reason::Upgrading, "a last checkpoint, then new pods go on from it"))
+            }
             Situation::Deleting => Some((Reason::Deleting, "the pods go; state stays")),
             Situation::Active => match self.report() {
-                Some(report) if report.rescaling_to.is_some() => Some((Reason::Rescaling, "the parallelism changes")),
+                Some(report) if report.rescaling_to.is_some() => {
+                    Some((Reason::Rescaling, "the parallelism changes"))
+                }
                 Some(report) if report.state == EngineState::Running && self.is_at_size(report) => None,
                 Some(report) if report.state == EngineState::Running => {
                     Some((Reason::Rescaling, "slots for the new parallelism are coming up"))
@@ -144,7 +156,8 @@ impl View<'_> {
         let checkpoints = &report.checkpoints;
         if checkpoints.failed_in_row > 0 {
             let failure = checkpoints.newest.iter().find_map(|c| c.failure.as_ref());
-            let why = failure.map_or_else(|| "see the coordinator's status".to_owned(), |f| f.message.clone());
+            let why =
+                failure.map_or_else(|| "see the coordinator's status".to_owned(), |f| f.message.clone());
             let text = format!("{} failed in a row: {why}", checkpoints.failed_in_row);
             return (False, Reason::CheckpointsFailing, text);
         }
@@ -153,7 +166,8 @@ impl View<'_> {
                 let age = self.observed.now.as_microsecond().saturating_sub(last);
                 let age = Duration::from_micros(u64::try_from(age).unwrap_or(0));
                 let checkpoint = &wanted.config.checkpoint;
-                let most = checkpoint.interval.saturating_mul(3).max(checkpoint.interval + checkpoint.timeout);
+                let most =
+                    checkpoint.interval.saturating_mul(3).max(checkpoint.interval + checkpoint.timeout);
                 match age <= most {
                     true => (True, Reason::AsExpected, "checkpoints complete".to_owned()),
                     false => {
@@ -212,11 +226,19 @@ impl View<'_> {
                 }
                 let lost = self.missing_workers();
                 if lost > 0 && report.state != EngineState::Starting {
-                    return (True, Reason::WorkersLost, format!("{lost} workers are missing; they are replaced"));
+                    return (
+                        True,
+                        Reason::WorkersLost,
+                        format!("{lost} workers are missing; they are replaced"),
+                    );
                 }
             }
             Seen::Unreachable(why) => {
-                return (True, Reason::CoordinatorUnreachable, format!("the coordinator does not answer: {why}"));
+                return (
+                    True,
+                    Reason::CoordinatorUnreachable,
+                    format!("the coordinator does not answer: {why}"),
+                );
             }
             Seen::Nobody => {}
         }
@@ -301,7 +323,9 @@ fn refused_for(problems: &[Problem]) -> Reason {
     match problems {
         [one] if one.place == savepoint && one.message.ends_with("yet") => Reason::WaitingForSavepoint,
         problems if problems.iter().any(|p| matches!(p.place, Place::Sql { .. })) => Reason::InvalidSql,
-        problems if problems.iter().any(|p| p.message.starts_with("the API server refuses")) => Reason::PodRefused,
+        problems if problems.iter().any(|p| p.message.starts_with("the API server refuses")) => {
+            Reason::PodRefused
+        }
         _ => Reason::InvalidSpec,
     }
 }
