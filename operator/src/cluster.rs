@@ -118,6 +118,13 @@ pub trait Cluster: Send + Sync + 'static {
     /// Any pod by its name.
     fn pod(&self, key: &Key) -> impl Future<Output = Result<Option<Pod>, ClusterError>> + Send;
 
+    /// What kubelet and scheduler warn of a pod: reason and message, the newest first.
+    fn pod_warnings(
+        &self,
+        pod: &Key,
+        uid: &str,
+    ) -> impl Future<Output = Result<Vec<(String, String)>, ClusterError>> + Send;
+
     /// Applies an object as a whole; what others have set stays unless it contradicts.
     fn apply(&self, object: &Object) -> impl Future<Output = Result<(), ClusterError>> + Send;
 

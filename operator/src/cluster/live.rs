@@ -211,6 +211,20 @@ impl Cluster for LiveCluster {
         self.ask(|| format!("pod {}", key.name), api.get_opt(&key.name)).await
     }
 
+    async fn pod_warnings(&self, pod: &Key, uid: &str) -> Result<Vec<(String, String)>, ClusterError> {
+        let api: Api<k8s_openapi::api::core::v1::Event> = self.api(&pod.namespace);
+        let fields = format!("involvedObject.uid={uid},type=Warning");
+        let params = ListParams::default().fields(&fields).limit(50);
+        let found = self.ask(|| format!("events of pod {}", pod.name), api.list(&params)).await?;
+        let mut items = found.items;
+        let at = |e: &k8s_openapi::api::core::v1::Event| {
+            e.last_timestamp.as_ref().map(|t| t.0).or_else(|| e.event_time.as_ref().map(|t| t.0))
+        };
+        items.sort_by_key(|event| std::cmp::Reverse(at(event)));
+        let told = |e: k8s_openapi::api::core::v1::Event| Some((e.reason?, e.message.unwrap_or_default()));
+        Ok(items.into_iter().filter_map(told).collect())
+    }
+
     async fn apply(&self, object: &Object) -> Result<(), ClusterError> {
         match object {
             Object::Service(o) => self.apply_one(o).await,
@@ -286,7 +300,8 @@ impl Cluster for LiveCluster {
             action: note.action.to_owned(),
             secondary: None,
         };
-        let told = self.recorder.publish(&event, &about.object_ref(&()));
+        let about = about.object_ref(&());
+        let told = self.recorder.publish(&event, &about);
         if let Ok(Err(error)) = tokio::time::timeout(DEADLINE, told).await {
             tracing::debug!("an event could not be told: {error}");
         }

@@ -53,7 +53,7 @@ pub fn strongest(changes: &[Changed]) -> ChangeClass {
 }
 
 /// The digest of all that needs new pods, with what is not in the spec but goes into pods.
-pub fn version(spec: &StreamJobSpec, restart: Option<&str>) -> String {
+pub(super) fn version(spec: &StreamJobSpec, restart: Option<&str>) -> String {
     let mut value = to_value(spec);
     for (path, ..) in FIELDS {
         remove(&mut value, path);
@@ -62,7 +62,7 @@ pub fn version(spec: &StreamJobSpec, restart: Option<&str>) -> String {
 }
 
 /// The digest of what only the coordinator reads, at its start.
-pub fn settings(spec: &StreamJobSpec) -> String {
+pub(super) fn settings(spec: &StreamJobSpec) -> String {
     let value = to_value(spec);
     let read: Vec<Value> = FIELDS
         .iter()

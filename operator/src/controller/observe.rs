@@ -2,12 +2,13 @@
 //! ends the pass: nothing is decided on half of the facts.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use weir_crds::{SavepointPhase, StreamJob, StreamJobSpec, VersionStatus};
 
 use super::desired::JOB_FILE;
-use super::pods::{PodView, Role, view};
+use super::pods::{PodView, Role, trouble_of_warning, view};
 use super::validate::References;
 use crate::cluster::{Cluster, ClusterError, Key};
 use crate::coordinators::{Address, AskError, Coordinators};
@@ -81,8 +82,9 @@ pub async fn observe(
     let now = cluster.now();
     let key = Key::of(&job);
     let uid = job.metadata.uid.clone().unwrap_or_default();
-    let pods: Vec<PodView> =
+    let mut pods: Vec<PodView> =
         cluster.pods(&key, &uid, fresh).await?.iter().filter_map(|pod| view(pod, &uid)).collect();
+    explain(cluster, &key, &mut pods, now).await?;
     let memory = job.status.as_ref().map(|s| s.version.clone()).unwrap_or_default();
     let address = speaker(&pods, memory.current.as_deref()).map(|pod| Address { job: uid.clone(), pod });
     let coordinator = match &address {
@@ -96,6 +98,34 @@ pub async fn observe(
     };
     let references = references(cluster, &key, &job.spec, memory.current.is_some()).await?;
     Ok(Observed { now, fresh, job, pods, coordinator, address, references, refused: None })
+}
+
+/// How long a pod may take to come up before its events are looked at.
+const SLOW: Duration = Duration::from_secs(30);
+/// Pods whose events are looked at in one pass: what is wrong is mostly the same for all.
+const EXPLAINED: usize = 2;
+
+/// Finds out what keeps pods from coming up, where their status does not say it.
+async fn explain(
+    cluster: &impl Cluster,
+    job: &Key,
+    pods: &mut [PodView],
+    now: Timestamp,
+) -> Result<(), ClusterError> {
+    let is_slow = |pod: &&mut PodView| {
+        let age = pod.since.and_then(|since| Duration::try_from(now.duration_since(since)).ok());
+        pod.counts()
+            && !pod.running
+            && pod.restarts == 0
+            && pod.trouble.is_none()
+            && age.is_some_and(|a| a > SLOW)
+    };
+    for pod in pods.iter_mut().filter(is_slow).take(EXPLAINED) {
+        let warnings = cluster.pod_warnings(&job.beside(&pod.name), &pod.uid).await?;
+        pod.trouble =
+            warnings.iter().find_map(|(reason, message)| trouble_of_warning(&pod.name, reason, message));
+    }
+    Ok(())
 }
 
 /// The pod whose word counts: the newest coordinator that is not on its way out, of the version that runs.

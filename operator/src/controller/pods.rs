@@ -93,6 +93,23 @@ pub fn view(pod: &Pod, job: &str) -> Option<PodView> {
     })
 }
 
+/// What a warning about a pod that does not come up says.
+pub fn trouble_of_warning(pod: &str, reason: &str, message: &str) -> Option<Trouble> {
+    let (kind, next) = match reason {
+        "FailedMount" | "FailedAttachVolume" => {
+            (Reason::MissingReference, "Make the Secret or ConfigMap that worker.volumes names")
+        }
+        "FailedScheduling" => (Reason::Unschedulable, "Add nodes, or ask for less in worker.resources"),
+        "FailedCreatePodSandBox" | "NetworkNotReady" => {
+            (Reason::CreatingPods, "See the node's network and kubelet")
+        }
+        "Evicted" | "Preempted" => (Reason::Evicted, "Another pod takes its place"),
+        _ => return None,
+    };
+    let message = format!("pod {pod} does not come up: {}. {next}", last_words(message));
+    Some(Trouble { reason: kind, message })
+}
+
 /// What is wrong with a pod, if something is.
 fn trouble(pod: &Pod) -> Option<Trouble> {
     let name = pod.metadata.name.as_deref().unwrap_or_default();

@@ -240,6 +240,10 @@ impl Cluster for ModelCluster {
         self.read(|world| world.pods.get(&key.name).cloned())
     }
 
+    async fn pod_warnings(&self, _: &Key, _: &str) -> Result<Vec<(String, String)>, ClusterError> {
+        self.read(|_| Vec::new())
+    }
+
     async fn apply(&self, object: &Object) -> Result<(), ClusterError> {
         let value = match object {
             Object::Service(o) => serde_json::to_value(o),

@@ -53,7 +53,8 @@ pub fn coordinator(wanted: &Wanted, incarnation: u32, fresh_after: Option<i64>) 
             port: IntOrString::Int(i32::from(HTTP_PORT)),
             ..HTTPGetAction::default()
         }),
-        period_seconds: Some(5),
+        // Workers find it when it is ready.
+        period_seconds: Some(1),
         ..Probe::default()
     });
     container.volume_mounts.get_or_insert_default().push(mount("job", JOB, true));

@@ -27,8 +27,7 @@ pub(super) fn service(wanted: &Wanted) -> Service {
                 port("http", HTTP_PORT),
                 port("admin", ADMIN_PORT),
             ]),
-            // Who has a certificate of the job is served as soon as it listens; readiness is for people.
-            publish_not_ready_addresses: Some(true),
+            // Not those that are not ready: on a node that does not answer there may be one for long.
             ..ServiceSpec::default()
         }),
         ..Service::default()
