@@ -33,5 +33,6 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 
 {{/* The namespaces in which jobs are run, as a list in JSON. */}}
 {{- define "weir.namespaces" -}}
+{{- if and .Values.watch.allNamespaces .Values.watch.namespaces }}{{ fail "watch.allNamespaces and watch.namespaces exclude each other" }}{{ end }}
 {{- if .Values.watch.namespaces }}{{ .Values.watch.namespaces | uniq | toJson }}{{ else }}{{ list .Release.Namespace | toJson }}{{ end }}
 {{- end }}

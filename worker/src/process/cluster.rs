@@ -82,10 +82,12 @@ pub fn run_cluster(
             asked.first().await;
             let _ = stop.send(StopRequest::Graceful).await;
         });
-        let exit = control.coordinate(&coordination, options.start.clone(), stops).await;
+        let ended = control.coordinate(&coordination, options.start.clone(), stops).await;
         over.send_replace(true);
         while workers.join_next().await.is_some() {}
-        Ok(Ended { exit: exit?, signal: signals.seen() })
+        let (exit, served) = ended?;
+        drop(served);
+        Ok(Ended { exit, signal: signals.seen() })
     })
 }
 

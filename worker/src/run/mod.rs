@@ -94,7 +94,8 @@ async fn run_attempt(
         let _ = stop.send(StopRequest::Graceful).await;
     });
     // The coordinator holds the link; with its end the worker's input closes and the worker ends.
-    let exit = coordination.attempt(start, Workers { link, events }, stops).await;
+    let (exit, served) = coordination.attempt(start, Workers { link, events }, stops).await;
+    drop(served);
     let _ = worker.await;
     asked.abort();
     exit
