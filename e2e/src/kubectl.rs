@@ -1,7 +1,7 @@
 //! `kubectl` in one namespace.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -80,8 +80,8 @@ impl Kubectl {
         self.try_apply(manifest).unwrap_or_else(|e| panic!("apply: {e}\n{manifest:#}"));
     }
 
-    /// Watches objects of a kind (`pods`, or `pods -l app=x`) until this is so of all that are there, by name. Gives the
-    /// objects as they were then; the error are the objects as they were at last.
+    /// Looks at the objects of a kind (`pods`, or `pods -l app=x`), by name, after every change of them until this is so.
+    /// Gives the objects as they were then; the error are the objects as they were at last.
     pub fn try_until(
         &self,
         what: &[&str],
@@ -89,28 +89,41 @@ impl Kubectl {
         mut met: impl FnMut(&Objects) -> bool,
     ) -> Result<Objects, Objects> {
         let end = Instant::now() + limit;
-        let mut objects = Objects::new();
+        let mut watch = self.watch(what);
         loop {
-            // What was there before a watch broke may be gone when the next one begins.
-            objects.clear();
-            let watch = Watch::start(self.command(&[&["get"], what, &WATCH].concat()));
-            loop {
-                if met(&objects) {
-                    return Ok(objects);
-                }
-                match watch.events.recv_timeout(end.saturating_duration_since(Instant::now())) {
-                    Ok(event) => take(&mut objects, event),
-                    Err(RecvTimeoutError::Timeout) => return Err(objects),
-                    Err(RecvTimeoutError::Disconnected) => break,
-                }
+            let objects = self.objects(what);
+            if met(&objects) {
+                return Ok(objects);
             }
             if Instant::now() >= end {
                 return Err(objects);
             }
+            // What happened before the watch began is seen by the next look.
+            match watch.changes.recv_timeout(LOOK) {
+                Ok(()) => watch.changes.try_iter().for_each(drop),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    thread::sleep(AGAIN);
+                    watch = self.watch(what);
+                }
+            }
         }
     }
 
-    /// Watches objects of a kind until this is so.
+    /// What is there; nothing while the API server can't say.
+    fn objects(&self, what: &[&str]) -> Objects {
+        let text = self.attempt(&[&["get", "--output", "json"], what].concat()).unwrap_or_default();
+        let mut list: Value = serde_json::from_str(&text).unwrap_or_default();
+        let Value::Array(items) = list["items"].take() else { return Objects::new() };
+        let named = |item: Value| Some((item["metadata"]["name"].as_str()?.to_owned(), item));
+        items.into_iter().filter_map(named).collect()
+    }
+
+    fn watch(&self, what: &[&str]) -> Watch {
+        Watch::start(self.command(&[&["get"], what, &["--output", "name", "--watch-only"]].concat()))
+    }
+
+    /// Looks at objects of a kind until this is so.
     pub fn until(
         &self,
         why: &str,
@@ -124,7 +137,7 @@ impl Kubectl {
         })
     }
 
-    /// Watches one object until this is so of it.
+    /// Looks at one object until this is so of it.
     pub fn until_one(
         &self,
         why: &str,
@@ -141,32 +154,20 @@ impl Kubectl {
 
     /// Waits until no object of a kind is there any more.
     pub fn until_gone(&self, why: &str, what: &[&str], limit: Duration) {
-        // A watch of nothing says nothing, so that the first look is a list.
-        if !self.list(what).is_empty() {
-            let mut seen = false;
-            self.until(why, what, limit, |all| {
-                seen |= !all.is_empty();
-                all.is_empty() && (seen || self.list(what).is_empty())
-            });
-        }
+        // An API server that does not answer shows nothing as well.
+        self.until(why, what, limit, |all| all.is_empty() && self.list(what).is_empty());
     }
 }
 
-const WATCH: [&str; 4] = ["--output", "json", "--watch", "--output-watch-events"];
-
-fn take(objects: &mut Objects, mut event: Value) {
-    let object = event["object"].take();
-    let Some(name) = object["metadata"]["name"].as_str().map(str::to_owned) else { return };
-    match event["type"].as_str() {
-        Some("DELETED") => objects.remove(&name),
-        _ => objects.insert(name, object),
-    };
-}
+/// How often is looked where nothing seems to change.
+const LOOK: Duration = Duration::from_secs(5);
+/// Until a watch that broke is begun again.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// A `kubectl get --watch` that runs; it ends with its handle.
 struct Watch {
     child: Child,
-    events: Receiver<Value>,
+    changes: Receiver<()>,
 }
 
 impl Watch {
@@ -177,18 +178,17 @@ impl Watch {
             .stderr(Stdio::null())
             .spawn()
             .expect("kubectl runs");
-        let output = child.stdout.take().expect("it was asked for");
-        let (give, events) = mpsc::channel();
+        let output = BufReader::new(child.stdout.take().expect("it was asked for"));
+        let (give, changes) = mpsc::channel();
         thread::spawn(move || {
-            let values = serde_json::Deserializer::from_reader(output).into_iter::<Value>();
-            // Broken JSON is the end of a watch that was killed.
-            for event in values.map_while(Result::ok) {
-                if give.send(event).is_err() {
+            // A line per change.
+            for line in output.lines() {
+                if line.is_err() || give.send(()).is_err() {
                     break;
                 }
             }
         });
-        Self { child, events }
+        Self { child, changes }
     }
 }
 

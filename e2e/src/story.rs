@@ -98,13 +98,44 @@ impl Story {
         self.kubectl.until_one(why, "streamjobs", job.name(), LONG, met)
     }
 
-    /// Waits until the job runs and has completed so many more checkpoints than it has now. Fails if it comes to its end
-    /// before that: then nothing was shown.
-    pub fn until_checkpoints(&self, job: &Job, more: i64) -> Value {
-        let from = completed(&self.job(job));
-        self.until(job, &format!("running, {more} more checkpoints than {from}"), |job| {
-            assert!(!ended(job), "the job came to its end too early: {:#}", job["status"]);
-            condition(job, "Ready") == Some("True") && completed(job) >= from + more
+    /// What the job itself says, by its coordinator: newer than the status of the object.
+    pub fn engine(&self, job: &Job) -> Result<Value, String> {
+        let selector = selector(job, "coordinator");
+        let pods = self.kubectl.attempt(&["get", "pods", "--output", "name", "--selector", &selector])?;
+        let mut last = "there is no coordinator".to_owned();
+        for pod in pods.lines().filter_map(|pod| pod.strip_prefix("pod/")) {
+            let path = format!("/api/v1/namespaces/{}/pods/{pod}:8081/proxy/v1/job", self.namespace);
+            match self.kubectl.attempt(&["get", "--raw", &path]) {
+                Ok(text) => return serde_json::from_str(&text).map_err(|e| format!("{e}: {text}")),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// Asks the job again and again until this is so. Fails if it comes to its end before that: then nothing was shown.
+    pub fn until_engine(&self, job: &Job, why: &str, met: impl Fn(&Value) -> bool) -> Value {
+        let end = Instant::now() + LONG;
+        loop {
+            let said = self.engine(job);
+            if let Ok(engine) = &said {
+                if met(engine) {
+                    return engine.clone();
+                }
+                let state = engine["state"].as_str().unwrap_or_default();
+                assert!(!["Finished", "Failed"].contains(&state), "{state} before {why}: {engine:#}");
+            }
+            assert!(Instant::now() < end, "not within {LONG:?}: {why}; at last: {said:#?}");
+            // A coordinator can only be asked.
+            thread::sleep(Duration::from_millis(300));
+        }
+    }
+
+    /// Waits until the job runs and has completed so many more checkpoints than it had.
+    pub fn until_checkpoints(&self, job: &Job, more: u64) -> Value {
+        let from = self.engine(job).map_or(0, |engine| counter(&engine, "completed"));
+        self.until_engine(job, &format!("{more} more checkpoints than {from}"), |engine| {
+            engine["state"] == "Running" && counter(engine, "completed") >= from + more
         })
     }
 
@@ -250,14 +281,9 @@ pub fn has_reason(object: &Value, reason: &str) -> bool {
     object["status"]["conditions"].as_array().is_some_and(|all| all.iter().any(|c| c["reason"] == reason))
 }
 
-/// Completed checkpoints over the life of a job.
-pub fn completed(job: &Value) -> i64 {
-    job["status"]["checkpoints"]["completed"].as_i64().unwrap_or(0)
-}
-
-/// Whether a job has come to its end.
-pub fn ended(job: &Value) -> bool {
-    job["status"]["state"] == "Finished" || job["status"]["state"] == "Failed"
+/// A counter over the life of a job, as it says itself: `completed` and `failed` checkpoints, `restarts`.
+pub fn counter(engine: &Value, name: &str) -> u64 {
+    engine["checkpoints"]["counters"][name].as_u64().unwrap_or(0)
 }
 
 /// The name of an object.

@@ -130,7 +130,7 @@ fn rules_and_dashboard_ask_for_metrics_that_there_are() {
         let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
         let metrics: Vec<_> = words.filter(|word| word.starts_with("weir_")).collect();
         assert!(metrics.len() > 5, "{file} asks for {metrics:?}");
-        let missing = metrics.into_iter().filter(|metric| !documented.contains(&format!("`{metric}`")));
+        let missing = metrics.into_iter().filter(|metric| !documented.contains(&format!("`{metric}")));
         unknown.extend(missing.map(str::to_owned));
     }
     assert!(unknown.is_empty(), "{unknown:?}");

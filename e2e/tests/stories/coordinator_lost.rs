@@ -9,11 +9,10 @@ fn the_coordinator_is_killed_and_deleted() {
     let story = Story::begin("coordinator-lost");
     let job = Job::new("headless");
     story.apply(&job);
-    story.until_checkpoints(&job, 2);
+    let before = story.until_checkpoints(&job, 2)["attempt"].as_u64();
 
-    let before = story.job(&job)["status"]["attempt"].as_i64();
     kill_container_of(&story.pods(&job, "coordinator")[0]);
-    story.until(&job, "the next attempt", |job| job["status"]["attempt"].as_i64() > before);
+    story.until_engine(&job, "the next attempt", |engine| engine["attempt"].as_u64() > before);
     story.until_checkpoints(&job, 2);
 
     let victim = &story.pods(&job, "coordinator")[0];

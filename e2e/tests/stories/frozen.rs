@@ -1,7 +1,7 @@
 //! Processes that stand still and wake up again.
 
 use weir_e2e::nodes::signal;
-use weir_e2e::story::{completed, name};
+use weir_e2e::story::{counter, name};
 use weir_e2e::{Job, Story, bucket};
 
 #[test]
@@ -43,12 +43,9 @@ fn the_bucket_is_away_for_a_while() {
     story.until_checkpoints(&job, 2);
     let server = story.kubectl().get(&["pod", "s3"]);
     signal(&server, "server", "SIGSTOP");
-    let told = story.until(&job, "failed checkpoints are told", |job| {
-        job["status"]["checkpoints"]["failed"].as_i64() >= Some(2)
-    });
-    let at = completed(&told);
+    story.until_engine(&job, "failed checkpoints are told", |engine| counter(engine, "failed") >= 2);
     signal(&server, "server", "SIGCONT");
     bucket::ready(story.kubectl());
-    story.until(&job, "checkpoints complete again", |job| completed(job) > at + 1);
+    story.until_checkpoints(&job, 2);
     story.finish(&job);
 }
