@@ -55,6 +55,8 @@ pub struct Observed {
     pub references: References,
     /// What the API server did not permit when it was last tried.
     pub refused: Option<String>,
+    /// Versions that are remembered as superseded and whose ConfigMaps are still there.
+    pub leftovers: Vec<String>,
 }
 
 impl Observed {
@@ -96,8 +98,18 @@ pub async fn observe(
             }
         },
     };
-    let references = references(cluster, &key, &job.spec, memory.current.is_some()).await?;
-    Ok(Observed { now, fresh, job, pods, coordinator, address, references, refused: None })
+    // The first claim is in the journal, and with it where the first state comes from.
+    let started =
+        memory.stable.is_some() || job.status.as_ref().is_some_and(|status| status.attempt.is_some());
+    let references = references(cluster, &key, &job.spec, started).await?;
+    let mut leftovers = Vec::new();
+    for version in &memory.superseded {
+        let name = key.identity(&job).config_map(version);
+        if cluster.config_map(&key.beside(&name)).await?.is_some() {
+            leftovers.push(version.clone());
+        }
+    }
+    Ok(Observed { now, fresh, job, pods, coordinator, address, references, refused: None, leftovers })
 }
 
 /// How long a pod may take to come up before its events are looked at.

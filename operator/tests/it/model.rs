@@ -61,6 +61,11 @@ impl World {
         self.counter
     }
 
+    /// Changes when anything but time and checkpoints does.
+    pub(crate) fn fingerprint(&self) -> (u64, usize, usize, usize) {
+        (self.counter, self.writes, self.pods.len(), self.engines.len())
+    }
+
     pub(crate) fn pass_time(&mut self, seconds: i64) {
         self.now += SignedDuration::from_secs(seconds);
     }
