@@ -119,12 +119,12 @@ impl Run {
             let now = Some(self.cluster.world().fingerprint());
             still = if now == before { still + 1 } else { 0 };
             before = now;
-            if still >= 20 && self.cluster.world().death.is_none() {
+            if still >= 40 && self.cluster.world().death.is_none() {
                 self.change(|world| world.stale = 0);
                 return self;
             }
             // A death that was planned for a write that never comes.
-            if still >= 20 {
+            if still >= 40 {
                 self.change(|world| world.death = None);
             }
         }
