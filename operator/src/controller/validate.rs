@@ -318,7 +318,7 @@ fn check_maps(problems: &mut Vec<Problem>, worker: &WorkerSpec) {
 }
 
 /// Whether a text is the name of an object (a DNS subdomain).
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     let part = |p: &str| {
         let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         !p.is_empty() && p.bytes().all(inner) && !p.starts_with('-') && !p.ends_with('-')
