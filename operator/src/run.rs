@@ -187,7 +187,10 @@ impl Parts {
             Config::default().concurrency(self.concurrency),
         );
         let synced = self.synced(namespace, jobs, pods);
-        tokio::join!(synced, passes.for_each(|_| std::future::ready(())));
+        tokio::select! {
+            () = synced => {}
+            () = passes.for_each(|_| std::future::ready(())) => {}
+        }
     }
 
     /// Uses what the watches have shown as soon as that is all.
