@@ -144,36 +144,29 @@ fn operate(args: &RunArgs) -> ExitCode {
     start_logging(args);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let ended = match runtime {
-        Ok(runtime) => runtime.block_on(until_told(run(args.options()))),
+        Ok(runtime) => runtime.block_on(async { run(args.options(), told()).await }),
         Err(error) => {
             tracing::error!("no threads: {error}");
             return ExitCode::FAILURE;
         }
     };
     match ended {
-        Some(Err(error)) => {
+        Err(error) => {
             tracing::error!("{error}");
             ExitCode::FAILURE
         }
-        // Asked to go: whoever comes next takes the Lease when this one's time is over.
-        Some(Ok(())) | None => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::SUCCESS,
     }
 }
 
-/// Runs until the process is told to end. Nothing is lost by that at any point.
-async fn until_told<T>(run: impl Future<Output = T>) -> Option<T> {
+/// The process is told to end. Nothing is lost by that at any point.
+async fn told() {
     use tokio::signal::unix::{SignalKind, signal};
-    let told = async {
-        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-            (Ok(mut terminate), Ok(mut interrupt)) => {
-                tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-            }
-            _ => std::future::pending().await,
+    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(mut terminate), Ok(mut interrupt)) => {
+            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         }
-    };
-    tokio::select! {
-        ended = run => Some(ended),
-        () = told => None,
+        _ => std::future::pending().await,
     }
 }
 

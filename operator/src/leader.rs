@@ -101,6 +101,24 @@ impl Leader {
         }
     }
 
+    /// Gives the Lease back, so that the next operator need not wait. That it fails costs only that wait.
+    pub async fn release(&mut self) {
+        if let Err(error) = self.give_back().await {
+            tracing::info!("the Lease could not be given back: {error}");
+        }
+    }
+
+    async fn give_back(&self) -> Result<(), ClusterError> {
+        let what = || format!("Lease {}", self.name);
+        let lease = bounded(what, self.leases.get(&self.name)).await?;
+        let spec = lease.spec.clone().unwrap_or_default();
+        if spec.holder_identity.as_deref() != Some(self.me.as_str()) {
+            return Ok(());
+        }
+        let free = Lease { spec: Some(LeaseSpec { holder_identity: None, ..spec }), ..lease };
+        bounded(what, self.leases.replace(&self.name, &PostParams::default(), &free)).await.map(drop)
+    }
+
     /// Takes or renews it, unless it changed since it was read; whether it is ours.
     async fn turn(&mut self) -> Result<bool, ClusterError> {
         let what = || format!("Lease {}", self.name);

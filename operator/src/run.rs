@@ -70,11 +70,12 @@ pub enum RunError {
 
 type Live = Operator<LiveCluster, LiveCoordinators>;
 
-/// Runs until something ends it.
+/// Runs until it is told to go, or something ends it.
 ///
 /// # Errors
-/// Why it ended.
-pub async fn run(options: Options) -> Result<(), RunError> {
+/// What ended it.
+pub async fn run(options: Options, told: impl Future<Output = ()>) -> Result<(), RunError> {
+    let mut told = std::pin::pin!(told);
     let (metrics, health) = (Metrics::new(), Health::default());
     let failed = |error| RunError::Listen { address: options.listen, error };
     let listener = tokio::net::TcpListener::bind(options.listen).await.map_err(failed)?;
@@ -88,7 +89,10 @@ pub async fn run(options: Options) -> Result<(), RunError> {
         // One that waits for its turn is ready for it.
         health.is_synced();
         tracing::info!(instance, "waiting for the Lease");
-        leader.lead().await;
+        tokio::select! {
+            () = leader.lead() => {}
+            () = &mut told => return Ok(()),
+        }
     }
     metrics.leads(true);
     tracing::info!(instance, namespaces = ?options.namespaces, "running");
@@ -101,6 +105,12 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     let ended = tokio::select! {
         () = parts.watch_all(&options.namespaces) => RunError::Watch,
         () = leader.hold(), if options.leader_election => RunError::Lease,
+        () = &mut told => {
+            if options.leader_election {
+                leader.release().await;
+            }
+            return Ok(());
+        }
     };
     health.has_failed();
     Err(ended)
@@ -177,7 +187,10 @@ impl Parts {
             Config::default().concurrency(self.concurrency),
         );
         let synced = self.synced(namespace, jobs, pods);
-        tokio::join!(synced, passes.for_each(|_| std::future::ready(())));
+        tokio::select! {
+            () = synced => {}
+            () = passes.for_each(|_| std::future::ready(())) => {}
+        }
     }
 
     /// Uses what the watches have shown as soon as that is all.

@@ -69,6 +69,9 @@ impl<C: Cluster, J: Coordinators> Operator<C, J> {
             pass = self.pass(job, true).await?;
         }
         let job = self.report(&pass).await?;
+        for note in &pass.decision.notes {
+            self.cluster.note(&job, note).await;
+        }
         self.apply(&pass, &job).await?;
         Ok(pass.decision.again)
     }
@@ -166,9 +169,6 @@ impl<C: Cluster, J: Coordinators> Operator<C, J> {
             if let Some(note) = note_of(condition) {
                 self.cluster.note(&job, &note).await;
             }
-        }
-        for note in &pass.decision.notes {
-            self.cluster.note(&job, note).await;
         }
         Ok(written)
     }

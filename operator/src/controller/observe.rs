@@ -9,7 +9,7 @@ use weir_crds::{SavepointPhase, StreamJob, StreamJobSpec, VersionStatus};
 
 use super::desired::JOB_FILE;
 use super::pods::{PodView, Role, trouble_of_warning, view};
-use super::validate::References;
+use super::validate::{References, is_name};
 use crate::cluster::{Cluster, ClusterError, Key};
 use crate::coordinators::{Address, AskError, Coordinators};
 use crate::report::Report;
@@ -55,6 +55,8 @@ pub struct Observed {
     pub references: References,
     /// What the API server did not permit when it was last tried.
     pub refused: Option<String>,
+    /// Versions that are remembered as superseded and whose ConfigMaps are still there.
+    pub leftovers: Vec<String>,
 }
 
 impl Observed {
@@ -96,8 +98,18 @@ pub async fn observe(
             }
         },
     };
-    let references = references(cluster, &key, &job.spec, memory.current.is_some()).await?;
-    Ok(Observed { now, fresh, job, pods, coordinator, address, references, refused: None })
+    // The first claim is in the journal, and with it where the first state comes from.
+    let started =
+        memory.stable.is_some() || job.status.as_ref().is_some_and(|status| status.attempt.is_some());
+    let references = references(cluster, &key, &job.spec, started).await?;
+    let mut leftovers = Vec::new();
+    for version in &memory.superseded {
+        let name = key.identity(&job).config_map(version);
+        if cluster.config_map(&key.beside(&name)).await?.is_some() {
+            leftovers.push(version.clone());
+        }
+    }
+    Ok(Observed { now, fresh, job, pods, coordinator, address, references, refused: None, leftovers })
 }
 
 /// How long a pod may take to come up before its events are looked at.
@@ -144,7 +156,11 @@ async fn references(
     let mut found = References { started, ..References::default() };
     if let Some(from) = &spec.sql_from {
         let key = &from.config_map_key_ref;
-        let map = cluster.config_map(&job.beside(&key.name)).await?;
+        // What is no name is not asked for: it would be part of a path.
+        let map = match is_name(&key.name) {
+            true => cluster.config_map(&job.beside(&key.name)).await?,
+            false => None,
+        };
         found.sql = Some(match map {
             None => Err(format!("the ConfigMap {:?} is not there", key.name)),
             Some(map) => map.data.and_then(|mut data| data.remove(&key.key)).ok_or_else(|| {
@@ -155,7 +171,10 @@ async fn references(
     if let Some(name) =
         spec.restore_from.as_ref().and_then(|from| from.savepoint.as_ref()).filter(|_| !started)
     {
-        let savepoint = cluster.savepoint(&job.beside(name)).await?;
+        let savepoint = match is_name(name) {
+            true => cluster.savepoint(&job.beside(name)).await?,
+            false => None,
+        };
         let status = savepoint.map(|savepoint| savepoint.status.unwrap_or_default());
         found.savepoint = Some(match status {
             None => Err(format!("the Savepoint {name:?} is not there")),

@@ -11,7 +11,7 @@ use weir_crds::{
 };
 
 use super::observe::{Observed, observe};
-use super::validate::validate;
+use super::validate::{is_name, validate};
 use super::{Operator, desired};
 use crate::cluster::{Cluster, ClusterError, Key};
 use crate::coordinators::{Ask, AskError, Coordinators};
@@ -52,7 +52,11 @@ impl<C: Cluster, J: Coordinators> Operator<C, J> {
             return Ok(SOON);
         }
         let key = Key::of(savepoint);
-        let observed = match self.cluster.job(&key.beside(&savepoint.spec.job)).await? {
+        let job = match is_name(&savepoint.spec.job) {
+            true => self.cluster.job(&key.beside(&savepoint.spec.job)).await?,
+            false => None,
+        };
+        let observed = match job {
             None => None,
             Some(job) => Some(observe(&self.cluster, &self.coordinators, job, false).await?),
         };

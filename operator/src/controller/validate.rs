@@ -216,6 +216,10 @@ fn on_kubernetes(job: &StreamJob, defaults: &Defaults) -> Vec<Problem> {
         refused_secret(&mut problems, "spec.checkpoint.storageSecretRef.name", &secret.name, defaults);
     }
     if let Some(worker) = &job.spec.worker {
+        if worker.image.as_ref().is_some_and(|image| image.ends_with(":latest")) {
+            let why = "must be a fixed version, not :latest: what runs must not change by itself";
+            problems.push(Problem::field("spec.worker.image", why));
+        }
         check_maps(&mut problems, worker);
         check_references(&mut problems, worker, defaults);
         check_mounts(&mut problems, worker);
@@ -314,7 +318,7 @@ fn check_maps(problems: &mut Vec<Problem>, worker: &WorkerSpec) {
 }
 
 /// Whether a text is the name of an object (a DNS subdomain).
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     let part = |p: &str| {
         let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         !p.is_empty() && p.bytes().all(inner) && !p.starts_with('-') && !p.ends_with('-')

@@ -180,10 +180,12 @@ fn walk_with(mut run: Run, path: &Path, death: Option<Death>, stale: usize) -> E
     (path.event)(&mut run);
     run.settle();
     // What takes time by the operator's own clock: upgrades that come to nothing.
-    for _ in 0..100 {
-        run.round();
+    if path.name.starts_with("roll back") {
+        for _ in 0..100 {
+            run.round();
+        }
+        run.settle();
     }
-    run.settle();
     let picture = run.picture();
     let world = run.cluster.world();
     let journals = world.journals.values();
@@ -208,7 +210,8 @@ fn an_operator_may_die_at_any_write_of_any_path() {
                 let death = Death { write, after };
                 let end = walk(&path, Some(death), stale);
                 let case = format!("{}: {death:?}, reads {stale} seconds old", path.name);
-                assert_eq!(end.picture, whole.picture, "{case}");
+                let differences = end.picture.differences(&whole.picture);
+                assert!(differences.is_empty(), "{case}: {differences:#?}");
                 assert_eq!(end.empty_starts, 0, "{case}: never from nothing");
                 assert!(end.unclean <= path.unclean, "{case}: {} unclean", end.unclean);
                 // A coordinator more than once made is a start that was not needed; there is none.
@@ -232,7 +235,8 @@ fn stale_reads_alone_change_nothing() {
         let whole = walk(&path, None, 0);
         for stale in [1, 2, 5, 10] {
             let end = walk(&path, None, stale);
-            assert_eq!(end.picture, whole.picture, "{}: reads {stale} seconds old", path.name);
+            let differences = end.picture.differences(&whole.picture);
+            assert!(differences.is_empty(), "{}: reads {stale} seconds old: {differences:#?}", path.name);
             assert_eq!(end.empty_starts, 0);
         }
     }
@@ -245,7 +249,8 @@ fn two_operators_at_once_are_harmless() {
         let whole = walk(&path, None, 0);
         for stale in [0, 2, 5] {
             let end = walk_with(Run::with_operators(2), &path, None, stale);
-            assert_eq!(end.picture, whole.picture, "{}: reads {stale} seconds old", path.name);
+            let differences = end.picture.differences(&whole.picture);
+            assert!(differences.is_empty(), "{}: reads {stale} seconds old: {differences:#?}", path.name);
             assert_eq!(end.empty_starts, 0, "{}", path.name);
             assert!(end.unclean <= path.unclean, "{}: {} unclean", path.name, end.unclean);
         }

@@ -113,22 +113,22 @@ impl Run {
     /// If that never comes.
     pub(crate) fn settle(&mut self) -> &mut Self {
         let mut still = 0;
-        let mut before = String::new();
+        let mut before = None;
         for _ in 0..600 {
             self.round();
-            let now = format!("{:?}", self.picture());
+            let now = Some(self.cluster.world().fingerprint());
             still = if now == before { still + 1 } else { 0 };
             before = now;
-            if still >= 20 && self.cluster.world().death.is_none() {
+            if still >= 40 && self.cluster.world().death.is_none() {
                 self.change(|world| world.stale = 0);
                 return self;
             }
             // A death that was planned for a write that never comes.
-            if still >= 20 {
+            if still >= 40 {
                 self.change(|world| world.death = None);
             }
         }
-        panic!("it does not come to rest: {before}");
+        panic!("it does not come to rest: {:#?}", self.picture());
     }
 
     /// All that has to be the same at the end, however it was reached.
@@ -193,4 +193,29 @@ pub(crate) struct Picture {
     pub(crate) version: Option<(Option<String>, Option<String>, Option<String>)>,
     pub(crate) generation: Option<i64>,
     pub(crate) conditions: Vec<String>,
+}
+
+impl Picture {
+    /// What is in one and not in the other.
+    pub(crate) fn differences(&self, other: &Self) -> Vec<String> {
+        let lines = |picture: &Self| {
+            let pods = picture.pods.iter().map(|(labels, spec)| format!("pod {labels} {spec}"));
+            let objects = picture.objects.iter().map(|(key, value)| format!("{key} {value}"));
+            let rest = [
+                format!("state {:?}", picture.state),
+                format!("version {:?}", picture.version),
+                format!("generation {:?}", picture.generation),
+                format!("conditions {:?}", picture.conditions),
+            ];
+            pods.chain(objects).chain(rest).collect::<Vec<String>>()
+        };
+        let (ours, theirs) = (lines(self), lines(other));
+        let only = |one: &[String], other: &[String], sign: &str| {
+            one.iter()
+                .filter(|line| !other.contains(line))
+                .map(|line| format!("{sign} {line}"))
+                .collect::<Vec<_>>()
+        };
+        [only(&ours, &theirs, "+"), only(&theirs, &ours, "-")].concat()
+    }
 }

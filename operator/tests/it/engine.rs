@@ -22,8 +22,10 @@ pub(crate) struct Journal {
     parallelism: Option<(u32, u32)>,
     /// Starts without any state, though there had been some.
     pub(crate) empty_starts: usize,
-    /// Starts that gave up rows which were not in a checkpoint.
+    /// Savepoints that were asked for.
     pub(crate) savepoints: Vec<String>,
+    /// Where the first state came from, as the first claim says.
+    pub(crate) origin: Option<String>,
 }
 
 /// A coordinator that runs.
@@ -61,6 +63,9 @@ impl Engine {
         }
         journal.attempt += 1;
         let spec = &manifest["spec"];
+        if journal.attempt == 1 {
+            journal.origin = spec["restoreFrom"]["location"].as_str().map(str::to_owned);
+        }
         let number = |value: &Value| u32::try_from(value.as_u64().unwrap_or(1)).unwrap_or(1);
         let asked = number(&spec["parallelism"]);
         let parallelism = journal.parallelism.filter(|(a, _)| *a == asked).map_or(asked, |(_, next)| next);

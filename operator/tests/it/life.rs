@@ -291,8 +291,8 @@ fn a_job_starts_from_a_savepoint_as_soon_as_that_is_whole() {
     other.change(|world| drop(world.savepoints.insert("before".to_owned(), made)));
     other.settle();
     assert_eq!(state(&other), "Running");
-    let objects = other.picture().objects;
-    assert!(objects.iter().any(|(_, value)| value.contains(&place)), "the manifest says where");
+    let origin = other.cluster.world().journals.values().find_map(|journal| journal.origin.clone());
+    assert_eq!(origin.as_ref(), Some(&place), "F19: the first start is from there");
     // Once it has started, nothing depends on the savepoint any more.
     other.change(|world| world.savepoints.clear());
     other.settle();

@@ -41,6 +41,8 @@ pub(crate) struct World {
     pub(crate) notes: Vec<Note>,
     /// Writes of the operator so far.
     pub(crate) writes: usize,
+    /// Those that were not of a status.
+    acts: usize,
     pub(crate) death: Option<Death>,
     /// The operator is dead: nothing that it asks for is done.
     pub(crate) dead: bool,
@@ -59,6 +61,17 @@ impl World {
     pub(crate) fn number(&mut self) -> u64 {
         self.counter += 1;
         self.counter
+    }
+
+    /// Changes when anything but time, checkpoints and what is reported of them does.
+    pub(crate) fn fingerprint(&self) -> String {
+        let told = self.jobs.values().filter_map(|job| job.status.as_ref()).map(|status| {
+            let conditions: Vec<_> = status.conditions.iter().map(|c| (c.status, c.reason)).collect();
+            format!("{:?} {:?} {conditions:?} {:?}", status.state, status.version, status.observed_generation)
+        });
+        let told: Vec<String> = told.collect();
+        let saved = self.savepoints.values().map(|s| s.status.is_some()).count();
+        format!("{} {} {} {saved} {told:?}", self.acts, self.pods.len(), self.engines.len())
     }
 
     pub(crate) fn pass_time(&mut self, seconds: i64) {
@@ -154,6 +167,7 @@ impl World {
             return Err(dead());
         }
         self.writes += 1;
+        self.acts += usize::from(what != "a status");
         let here = self.death.filter(|death| death.write == self.writes);
         match here {
             Some(death) if !death.after => {

@@ -31,6 +31,7 @@ pub(super) fn decide(facts: &Facts<'_>, wanted: &Wanted, mut memory: VersionStat
 fn at_rest(facts: &Facts<'_>, wanted: &Wanted, mut memory: VersionStatus) -> Decision {
     memory.stopping = None;
     memory.since = None;
+    memory.current.get_or_insert_with(|| wanted.version.clone());
     // A job that failed is tried again when it is resumed.
     memory.ended = memory.ended.filter(|ended| ended.state == JobState::Finished);
     let mut decision = Decision::new(Situation::Suspended, memory, RARE);

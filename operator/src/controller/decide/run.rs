@@ -35,7 +35,7 @@ pub(super) fn decide(facts: &Facts<'_>, wanted: &Wanted, mut memory: VersionStat
     decision.steps.extend(pods::steps(facts, wanted, &decision.memory));
     decision.steps.extend(start_again(facts));
     decision.steps.extend(rescale(facts, wanted));
-    forget(&mut decision);
+    forget(facts, &mut decision);
     decision.runs = Some(wanted.clone());
     decision
 }
@@ -139,7 +139,7 @@ fn over(facts: &Facts<'_>, wanted: &Wanted, memory: VersionStatus, ended: &Ended
         true => pods::delete_all(observed, "the job has finished"),
         false => pods::delete_workers(observed, "the job has failed"),
     });
-    forget(&mut decision);
+    forget(facts, &mut decision);
     decision.runs = Some(wanted.clone());
     decision
 }
@@ -166,21 +166,24 @@ fn rescale(facts: &Facts<'_>, wanted: &Wanted) -> Option<Step> {
     asks.then_some(Step::Ask(Ask::Rescale { parallelism }))
 }
 
-/// ConfigMaps of versions that nobody goes back to any more.
-fn forget(decision: &mut Decision) {
+/// Deletes the ConfigMaps of versions that nobody goes back to any more. They are remembered until they are gone.
+pub(super) fn forget(facts: &Facts<'_>, decision: &mut Decision) {
     let memory = &mut decision.memory;
     if memory.stable != memory.current {
         return;
     }
     let current = memory.current.clone();
-    for version in std::mem::take(&mut memory.superseded) {
-        if Some(&version) != current.as_ref() {
-            decision.steps.push(Step::Forget(version));
-        }
-    }
+    let there = |version: &String| facts.observed.leftovers.contains(version);
+    memory.superseded.retain(|version| there(version) && Some(version) != current.as_ref());
+    decision.steps.extend(memory.superseded.iter().cloned().map(Step::Forget));
 }
 
 fn again(facts: &Facts<'_>, wanted: &Wanted) -> Duration {
+    // What keeps a pod from running does not pass in a second, and a change of the pod is seen at once.
+    let troubled = facts.observed.pods.iter().any(|pod| pod.counts() && pod.trouble.is_some());
+    if troubled && facts.observed.coordinator.report().is_none() {
+        return SOON * 10;
+    }
     match &facts.observed.coordinator {
         Seen::Reached(report) => {
             let steady =

@@ -71,6 +71,7 @@ fn observed(job: StreamJob, pods: Vec<PodView>, coordinator: Seen) -> Observed {
         address: None,
         references: References::default(),
         refused: None,
+        leftovers: Vec::new(),
     }
 }
 
