@@ -122,8 +122,9 @@ fn the_operator_may_do_nothing_by_wildcard_and_never_lists_secrets() {
 /// Every metric that a rule or the dashboard asks for is one that there is.
 #[test]
 fn rules_and_dashboard_ask_for_metrics_that_there_are() {
-    let documented =
-        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md")).unwrap();
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs");
+    let read = |name: &str| fs::read_to_string(docs.join(name)).unwrap();
+    let documented = read("metrics.md") + &read("kubernetes/operator.md");
     let mut unknown = Vec::<String>::new();
     for file in ["alerts.yaml", "dashboard.json"] {
         let text = fs::read_to_string(chart("weir").join("files").join(file)).unwrap();
