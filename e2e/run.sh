@@ -19,8 +19,8 @@ if [ -z "${PROGRAMS:-}" ]; then
 fi
 export WEIR_E2E_PROGRAMS=$PROGRAMS
 images=$CARGO_TARGET_DIR/images
-images/build.sh "$PROGRAMS" "$images"
 "$cluster/build.sh"
+images/build.sh "$PROGRAMS" "$images"
 
 if [ -n "${KIND:-}" ]; then
   export WEIR_E2E_NODE=$cluster/kind-node.sh

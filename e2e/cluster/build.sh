@@ -8,12 +8,12 @@ exec 9>"$CACHE/.lock"; flock 9
 
 packages() {
   command -v containerd && command -v runc && command -v nft && command -v conntrack && command -v ip && command -v jq &&
-    command -v curl && command -v openssl && [ -x /usr/lib/cni/ptp ]
+    command -v curl && command -v openssl && command -v buildah && [ -x /usr/lib/cni/ptp ]
 }
 packages >/dev/null || {
-  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || die "needs containerd, runc, CNI plugins, nftables, conntrack, jq, curl, openssl"
+  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || die "needs containerd, runc, CNI plugins, nftables, conntrack, jq, curl, openssl, buildah"
   { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends containerd runc \
-      containernetworking-plugins iptables nftables conntrack ipset ethtool iproute2 jq curl openssl; } >"$CACHE/apt.log" 2>&1 ||
+      containernetworking-plugins iptables nftables conntrack ipset ethtool iproute2 jq curl openssl buildah; } >"$CACHE/apt.log" 2>&1 ||
     die "apt-get install: see $CACHE/apt.log"
 }
 
