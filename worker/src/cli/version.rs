@@ -2,19 +2,18 @@
 
 use clap::Args;
 
-use super::{Exit, Output, print, print_json};
+use super::{Exit, Output, OutputArgs, print, print_json};
 
 /// Prints the version and what it understands
 #[derive(Debug, Args)]
 pub(crate) struct VersionArgs {
-    /// How the answer is given
-    #[arg(long, short, value_enum, default_value_t)]
-    output: Output,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 pub(super) fn main(args: &VersionArgs) -> Exit {
     let (version, api) = (env!("CARGO_PKG_VERSION"), weir_crds::API_VERSION);
-    match args.output {
+    match args.output.form() {
         Output::Text => {
             print(&format!("weir {version} (manifests: {api})\n"));
             Exit::Done
