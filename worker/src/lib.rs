@@ -2,5 +2,7 @@
 //!
 //! The `weir` binary is a command line over it.
 
+pub mod logs;
 pub mod process;
 pub mod run;
+mod traces;

@@ -2,7 +2,7 @@
 //! comes twice. The long form, over each store:
 //!
 //! ```sh
-//! WEIR_KILLS=1000 cargo test -p weir --test chaos -- --nocapture
+//! WEIR_KILLS=1000 cargo test --workspace --test chaos -- --nocapture
 //! ```
 //!
 //! `WEIR_SEED` replays the moments.

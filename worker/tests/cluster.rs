@@ -12,7 +12,7 @@ use support::cluster::{Cluster, Secrecy, certificates, completed, make_certifica
 use support::nexmark::{BIDS, COUNTS, EVENTS, counts, tables};
 use support::place::{DONE, FENCED, Place, Running, TERMINATED};
 use support::rows::{Rows, differences, read};
-use support::{LONG, until};
+use support::{LONG, http, until};
 
 /// Events per second of the clock: slow enough that what is done to a job happens while it runs.
 const RATE: u64 = 6_000;
@@ -51,6 +51,29 @@ fn a_job_over_three_workers_gives_the_reference() {
     let used: Vec<u64> =
         status["workers"].as_array().unwrap().iter().filter_map(|w| w["used"].as_u64()).collect();
     assert_eq!(used, [1, 1, 1], "one slot on each: {status:#?}");
+    finish(&mut cluster, processes);
+}
+
+#[test]
+fn coordinator_and_workers_tell_the_numbers_of_their_links() {
+    let mut cluster = Cluster::start(place("numbers"), Secrecy::Plaintext, &["parallelism=2"]);
+    let files = ["one.json", "two.json"];
+    let processes: Vec<Running> =
+        files.iter().map(|file| cluster.worker(1, &["--http", "127.0.0.1:0", "--announce", file])).collect();
+    cluster.wait_for_checkpoints(0, 1);
+    let labels = "{job=\"numbers\",job_name=\"numbers\"}";
+    let of_coordinator = http::text(cluster.http(), "/metrics").unwrap();
+    let registered = format!("weir_control_registered_workers_total{labels} 2\n");
+    assert!(of_coordinator.contains(&registered), "{of_coordinator}");
+    for file in files {
+        let announced = std::fs::read_to_string(cluster.place.path(file)).unwrap();
+        let announced: Value = serde_json::from_str(&announced).unwrap();
+        let text = http::text(announced["http"].as_str().unwrap(), "/metrics").unwrap();
+        assert!(text.contains(&format!("weir_worker_connected{labels} 1\n")), "{text}");
+        // One to the other and one back.
+        assert!(text.contains(&format!("weir_exchange_connections{labels} 2\n")), "{text}");
+        assert!(!text.contains(&format!("weir_exchange_frames_in_total{labels} 0\n")), "{text}");
+    }
     finish(&mut cluster, processes);
 }
 
@@ -312,9 +335,10 @@ fn alive(process: u32) -> bool {
     Path::new(&format!("/proc/{process}/exe")).exists()
 }
 
-fn run_cluster(place: &Place) -> Running {
+fn run_cluster(place: &Place, more: &[&str]) -> Running {
     let mut command =
         place.weir(&["run", "job.yaml", "--workers", "3", "--listen", "off", "--progress", "plain"]);
+    command.args(more);
     for set in ["parallelism=3", "restart.strategy=FixedDelay", "restart.attempts=1000", "restart.delay=10ms"]
     {
         command.args(["--set", set]);
@@ -328,22 +352,23 @@ fn records(place: &Place, run: &mut Running, more: u64) {
     assert!(there && run.exited().is_none(), "{}", run.log());
 }
 
-/// SIGKILL to a process that the run has just named as its own.
-fn kill(process: u32) {
-    let done = std::process::Command::new("sh").args(["-c", &format!("kill -KILL {process}")]).status();
+/// A signal to a process that the run has just named as its own.
+fn send(signal: &str, process: u32) {
+    let kill = format!("kill -{signal} {process}");
+    let done = std::process::Command::new("sh").args(["-c", &kill]).status();
     assert!(done.expect("sh runs").success());
 }
 
 #[test]
 fn a_small_cluster_survives_the_death_of_its_workers() {
     let place = place("small");
-    let mut run = run_cluster(&place);
+    let mut run = run_cluster(&place, &[]);
     records(&place, &mut run, 5);
     let before = children(&run);
     assert_eq!(before.len(), 3, "{}", run.log());
-    kill(before[0]);
+    send("KILL", before[0]);
     assert!(until(LONG, || children(&run).len() == 4 || run.exited().is_some()), "{}", run.log());
-    assert!(run.log().contains("it is started again in"), "{}", run.log());
+    assert!(run.log().contains("another takes its place in"), "{}", run.log());
     assert_eq!(run.wait(LONG), DONE, "{}", run.log());
     let all = children(&run);
     assert!(until(LONG, || !all.iter().any(|p| alive(*p))), "{all:?}");
@@ -351,9 +376,23 @@ fn a_small_cluster_survives_the_death_of_its_workers() {
 }
 
 #[test]
+fn a_worker_of_a_small_cluster_that_is_asked_to_end_is_replaced() {
+    let place = place("relieved");
+    let mut run = run_cluster(&place, &["--slots", "2"]);
+    records(&place, &mut run, 5);
+    let before = children(&run);
+    send("TERM", before[0]);
+    assert!(until(LONG, || children(&run).len() == 4 || run.exited().is_some()), "{}", run.log());
+    assert!(run.log().contains("(process"), "{}", run.log());
+    assert!(run.log().contains("released); another takes its place in"), "{}", run.log());
+    assert_eq!(run.wait(LONG), DONE, "{}", run.log());
+    check(&place);
+}
+
+#[test]
 fn a_small_cluster_stops_after_a_last_checkpoint_and_goes_on_from_there() {
     let place = place("pause");
-    let mut run = run_cluster(&place);
+    let mut run = run_cluster(&place, &[]);
     records(&place, &mut run, 5);
     run.signal("TERM");
     assert_eq!(run.wait(LONG), TERMINATED, "{}", run.log());
@@ -368,7 +407,7 @@ fn a_small_cluster_stops_after_a_last_checkpoint_and_goes_on_from_there() {
 #[test]
 fn a_small_cluster_ends_with_the_process_that_started_it() {
     let place = place("orphans");
-    let mut run = run_cluster(&place);
+    let mut run = run_cluster(&place, &[]);
     records(&place, &mut run, 5);
     let all = children(&run);
     run.kill();

@@ -16,6 +16,9 @@ use support::time::format;
 use support::{LONG, seed, until};
 use weir_testing::{S3Proxy, S3Server};
 
+/// The exit code where the storage can't be used.
+const STORAGE: i32 = 5;
+
 fn place(rate: u64) -> Place {
     let sql = tables(EVENTS, Some(rate))
         + "CREATE TABLE bids (auction BIGINT, bidder BIGINT, price BIGINT, `at` TIMESTAMP(3))
@@ -123,6 +126,30 @@ fn a_store_that_is_away_for_a_while_loses_nothing() {
         assert!(until(LONG, || goes_on() || run.exited().is_some()), "it does not go on: {}", run.log());
     }
     ends_well(run, &place);
+}
+
+#[test]
+fn a_store_that_is_away_at_the_start_is_waited_for() {
+    let server = S3Server::start();
+    let proxy = S3Proxy::start(server.port(), 1);
+    let mut place = place(40_000);
+    place.store_in(&server, "faults");
+    proxy.fail(1_000);
+    let endpoint = format!("checkpoint.endpoint={}", proxy.endpoint());
+    let mut run = place.start(&[&endpoint]);
+    waits_for(&mut run, "waiting for the storage");
+    proxy.fail(0);
+    ends_well(run, &place);
+}
+
+#[test]
+fn a_bucket_that_is_not_there_is_said_at_once() {
+    let server = S3Server::start();
+    let mut place = place(40_000);
+    place.store_in(&server, "faults");
+    let mut run = place.start(&["checkpoint.storage=s3://no-such-bucket/faults"]);
+    assert_eq!(run.wait(LONG), STORAGE, "{}", run.log());
+    assert!(run.log().contains("the checkpoint storage cannot be used"), "{}", run.log());
 }
 
 #[test]

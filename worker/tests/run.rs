@@ -78,40 +78,12 @@ fn bids_to_files(folder: &Path, parallelism: u32) -> Job {
 }
 
 fn config(storage: &Path, parallelism: u32) -> JobConfig {
-    JobConfig {
-        uid: JobUid::new("bids").unwrap(),
-        name: "bids".to_owned(),
-        sql: String::new(),
-        parallelism,
-        max_parallelism: 128,
-        task_slots: parallelism,
-        state: StateConfig {
-            backend: StateBackend::Memory,
-            ttl: Duration::ZERO,
-            memory_limit: 1 << 30,
-            deltas_per_base: 8,
-        },
-        checkpoint: CheckpointConfig {
-            storage: StorageConfig {
-                url: format!("file://{}", storage.display()),
-                endpoint: None,
-                region: None,
-                path_style: false,
-            },
-            mode: CheckpointMode::ExactlyOnce,
-            interval: Duration::from_millis(50),
-            timeout: Duration::from_secs(60),
-            min_pause: Duration::ZERO,
-            tolerable_failures: 3,
-            retain: 3,
-            expiration: Duration::from_secs(3600),
-            max_uncheckpointed_bytes: 256 << 20,
-        },
-        restart: RestartStrategy::None,
-        on_unreadable: OnUnreadable::Stop,
-        restore_from: None,
-        liveness: LivenessConfig::default(),
-    }
+    let url = format!("file://{}", storage.display());
+    let mut config = weir_protocol::testing::config("bids", &url);
+    (config.parallelism, config.task_slots) = (parallelism, parallelism);
+    config.checkpoint.interval = Duration::from_millis(50);
+    (config.checkpoint.tolerable_failures, config.checkpoint.retain) = (3, 3);
+    config
 }
 
 /// Number of visible rows.

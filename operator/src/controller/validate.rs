@@ -178,7 +178,11 @@ fn complete(
                 spec.restore_from = Some(RestoreFrom { savepoint: None, location: Some(place.clone()) });
             }
             Some(Ok(_)) => {}
-            _ if references.started => spec.restore_from = None,
+            _ if references.started
+                && spec.restore_from.as_ref().is_some_and(|from| from.location.is_none()) =>
+            {
+                spec.restore_from = None;
+            }
             Some(Err(why)) => problems.push(Problem::field("spec.restoreFrom.savepoint", why)),
             None => {
                 let why = format!("the Savepoint {savepoint:?} has not been looked at yet");

@@ -222,7 +222,15 @@ fn is_good(field: &str, value: &Value) -> bool {
         ("worker.standby", value) => *value == json!(0),
         // An account is a name like any other; what it may do is not for this operator to say.
         ("worker.serviceAccountName", Value::String(name)) => {
-            ["0", "10", "weir-operator-root", "hot-items-00000001-weir-tls"].contains(&name.as_str())
+            let names = [
+                "0",
+                "10",
+                "1e309",
+                "99999999999999999999d",
+                "weir-operator-root",
+                "hot-items-00000001-weir-tls",
+            ];
+            names.contains(&name.as_str())
         }
         // The policy of the network is what keeps pods from it.
         ("checkpoint.endpoint", Value::String(url)) => url == "http://169.254.169.254/",

@@ -46,6 +46,8 @@ pub(crate) struct World {
     pub(crate) death: Option<Death>,
     /// The operator is dead: nothing that it asks for is done.
     pub(crate) dead: bool,
+    /// Not 0: every fifth request is not answered; draws which.
+    pub(crate) flaky: u64,
     /// How many ticks old what it has been told is.
     pub(crate) stale: usize,
     history: VecDeque<(BTreeMap<String, StreamJob>, BTreeMap<String, Pod>)>,
@@ -157,6 +159,17 @@ impl World {
         });
     }
 
+    /// A request that is not answered: `Some`, with whether it is done all the same.
+    fn unanswered(&mut self) -> Option<bool> {
+        if self.flaky == 0 {
+            return None;
+        }
+        self.flaky ^= self.flaky << 13;
+        self.flaky ^= self.flaky >> 7;
+        self.flaky ^= self.flaky << 17;
+        (self.flaky % 5 == 0).then_some(self.flaky % 2 == 0)
+    }
+
     /// One write of the operator: it may be its last, on either side of it.
     fn write<T>(
         &mut self,
@@ -165,6 +178,12 @@ impl World {
     ) -> Result<T, ClusterError> {
         if self.dead {
             return Err(dead());
+        }
+        if let Some(done) = self.unanswered() {
+            if done {
+                let _ = change(self);
+            }
+            return Err(ClusterError::Unavailable { what: what.to_owned(), why: "no answer".to_owned() });
         }
         self.writes += 1;
         self.acts += usize::from(what != "a status");
@@ -205,7 +224,10 @@ impl ModelCluster {
     }
 
     fn read<T>(&self, read: impl FnOnce(&World) -> T) -> Result<T, ClusterError> {
-        let world = self.world();
+        let mut world = self.world();
+        if world.unanswered().is_some() {
+            return Err(ClusterError::Unavailable { what: "a read".to_owned(), why: "no answer".to_owned() });
+        }
         if world.dead { Err(dead()) } else { Ok(read(&world)) }
     }
 

@@ -14,7 +14,7 @@ use weir_checkpoint::{Completed, JournalView, Store, View, open};
 use weir_protocol::{CheckpointId, JobUid};
 
 use super::storage::{Place, PlaceArgs, block_on, failed};
-use super::{Exit, Output, print_error};
+use super::{Exit, OutputArgs, print_error};
 
 /// Looks at the checkpoints of a job in its storage; the job need not run
 #[derive(Debug, Subcommand)]
@@ -37,9 +37,8 @@ pub(crate) enum CheckpointsCommand {
 pub(crate) struct CommonArgs {
     #[command(flatten)]
     place: PlaceArgs,
-    /// How the answer is given
-    #[arg(long, short, value_enum, default_value_t)]
-    output: Output,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 #[derive(Debug, Args)]
@@ -92,9 +91,11 @@ pub(super) fn main(command: &CheckpointsCommand) -> Exit {
             Err(exit) => return exit,
         };
         match command {
-            CheckpointsCommand::List(common) => list::list(&journal, common.output).await,
-            CheckpointsCommand::Inspect(args) => inspect::inspect(&journal, args.id, common.output).await,
-            CheckpointsCommand::Verify(args) => verify::verify(&journal, args.id, common.output).await,
+            CheckpointsCommand::List(common) => list::list(&journal, common.output.form()).await,
+            CheckpointsCommand::Inspect(args) => {
+                inspect::inspect(&journal, args.id, common.output.form()).await
+            }
+            CheckpointsCommand::Verify(args) => verify::verify(&journal, args.id, common.output.form()).await,
             CheckpointsCommand::Gc(args) => {
                 let (keep, expiration) =
                     place.retention.unwrap_or((3, std::time::Duration::from_secs(7 * 86_400)));
@@ -102,7 +103,7 @@ pub(super) fn main(command: &CheckpointsCommand) -> Exit {
                     keep: args.retain.unwrap_or(keep),
                     expiration: args.expiration.unwrap_or(expiration),
                 };
-                gc::dry_run(&journal, retention, common.output).await
+                gc::dry_run(&journal, retention, common.output.form()).await
             }
         }
     })

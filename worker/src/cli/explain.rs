@@ -7,7 +7,7 @@ use super::{Exit, input, print};
 /// Shows the job graph: vertices with their ids, partitioning, state tables and parallelism
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  weir explain job.yaml\n  weir explain job.yaml\n  weir explain --output mermaid job.yaml > graph.mmd\n  weir explain --output json job.yaml | jq .vertices"
+    after_help = "Examples:\n  weir explain job.yaml\n  weir explain --set parallelism=4 job.yaml\n  weir explain --output mermaid job.yaml > graph.mmd\n  weir explain --output json job.yaml | jq .vertices"
 )]
 pub(crate) struct ExplainArgs {
     #[command(flatten)]

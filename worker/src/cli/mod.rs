@@ -26,7 +26,7 @@ mod worker;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use exit::Exit;
 
@@ -71,6 +71,24 @@ pub(crate) enum Output {
     Text,
     /// For programs.
     Json,
+}
+
+/// The form of an answer, as it is asked for.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct OutputArgs {
+    /// How the answer is given
+    #[arg(long, short, value_enum, default_value_t)]
+    output: Output,
+    /// The same as --output json
+    #[arg(long, conflicts_with = "output")]
+    json: bool,
+}
+
+impl OutputArgs {
+    /// How the answer is given.
+    pub(crate) fn form(self) -> Output {
+        if self.json { Output::Json } else { self.output }
+    }
 }
 
 /// Reads the command line and does what it asks.

@@ -41,8 +41,8 @@ pub(crate) struct RunArgs {
     /// The same as --progress plain
     #[arg(long, conflicts_with = "progress")]
     plain: bool,
-    /// Runs the slots in so many worker processes beside this one, over encrypted connections; one that dies is
-    /// started again
+    /// Runs the slots in so many worker processes beside this one, over encrypted connections; one that ends is
+    /// replaced
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=64))]
     workers: Option<u32>,
     /// Slots of each worker process; as many as the job's parallelism needs if absent

@@ -17,7 +17,7 @@ use weir_protocol::JobUid;
 
 use super::checkpoints::{only_job, time};
 use super::storage::{Place, PlaceArgs, PlaceOptions, block_on, failed};
-use super::{Exit, Output, print_error};
+use super::{Exit, Output, OutputArgs, print_error};
 
 /// Makes and looks after savepoints: copies of checkpoints that belong to you
 ///
@@ -44,12 +44,8 @@ pub(crate) enum SavepointCommand {
 pub(crate) struct ListArgs {
     #[command(flatten)]
     place: PlaceArgs,
-    /// How the answer is given
-    #[arg(long, short, value_enum, default_value_t)]
-    output: Output,
-    /// The same as --output json
-    #[arg(long, conflicts_with = "output")]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 #[derive(Debug, Args)]
@@ -62,12 +58,8 @@ pub(crate) struct OneArgs {
     id: Option<SavepointId>,
     #[command(flatten)]
     how: PlaceOptions,
-    /// How the answer is given
-    #[arg(long, short, value_enum, default_value_t)]
-    output: Output,
-    /// The same as --output json
-    #[arg(long, conflicts_with = "output")]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 #[derive(Debug, Args)]
@@ -80,25 +72,21 @@ pub(crate) struct VerifyArgs {
     id: Option<SavepointId>,
     #[command(flatten)]
     how: PlaceOptions,
-    /// How the answer is given
-    #[arg(long, short, value_enum, default_value_t)]
-    output: Output,
-    /// The same as --output json
-    #[arg(long, conflicts_with = "output")]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 pub(super) fn main(command: &SavepointCommand) -> Exit {
     match command {
         SavepointCommand::Create(args) => create::main(args),
         SavepointCommand::List(args) => match args.place.resolve() {
-            Ok(place) => block_on(list::list(&place, output(args.output, args.json))),
+            Ok(place) => block_on(list::list(&place, args.output.form())),
             Err(exit) => exit,
         },
         SavepointCommand::Inspect(args) => one(args, inspect::inspect),
         SavepointCommand::Delete(args) => one(args, delete::delete),
         SavepointCommand::Verify(args) => {
-            let output = output(args.output, args.json);
+            let output = args.output.form();
             let place = match args.how.resolve(&args.place) {
                 Ok(place) => place,
                 Err(exit) => return exit,
@@ -117,10 +105,6 @@ pub(super) fn main(command: &SavepointCommand) -> Exit {
     }
 }
 
-fn output(output: Output, json: bool) -> Output {
-    if json { Output::Json } else { output }
-}
-
 /// Does something with the one savepoint that is meant.
 fn one(args: &OneArgs, work: impl AsyncFnOnce(SavepointFolder, Output) -> Exit) -> Exit {
     let place = match args.how.resolve(&args.place) {
@@ -129,7 +113,7 @@ fn one(args: &OneArgs, work: impl AsyncFnOnce(SavepointFolder, Output) -> Exit) 
     };
     block_on(async {
         match Target::find(&place, args.id.as_ref()).await {
-            Ok(Target::One(folder)) => work(folder, output(args.output, args.json)).await,
+            Ok(Target::One(folder)) => work(folder, args.output.form()).await,
             Ok(Target::Job { uid, store }) => name_one(&uid, &store).await,
             Err(exit) => exit,
         }

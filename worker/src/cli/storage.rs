@@ -11,7 +11,7 @@ use weir_checkpoint::{Store, StoreError};
 use weir_protocol::{JobUid, StorageConfig};
 use weir_runtime::SystemRandom;
 
-use super::{Exit, Output, input, print, print_error, print_json};
+use super::{Exit, Output, OutputArgs, input, print, print_error, print_json};
 
 /// Looks at a storage
 #[derive(Debug, Subcommand)]
@@ -27,9 +27,8 @@ pub(crate) enum StorageCommand {
 pub(crate) struct CheckArgs {
     #[command(flatten)]
     place: PlaceArgs,
-    /// How the answer is given
-    #[arg(long, short, value_enum, default_value_t)]
-    output: Output,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// A storage: that of a manifest's job, or a URL.
@@ -142,7 +141,7 @@ pub(super) fn main(command: &StorageCommand) -> Exit {
         Ok(place) => place,
         Err(exit) => return exit,
     };
-    block_on(check(&place.storage, args.output))
+    block_on(check(&place.storage, args.output.form()))
 }
 
 async fn check(storage: &StorageConfig, output: Output) -> Exit {

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::{Exit, Output, input, print, print_json};
+use super::{Exit, Output, OutputArgs, input, print, print_json};
 use crate::manifest::Finding;
 
 /// Finds everything that is wrong with a manifest and its SQL, without running it
@@ -14,9 +14,8 @@ use crate::manifest::Finding;
 pub(crate) struct ValidateArgs {
     #[command(flatten)]
     manifest: input::ManifestArgs,
-    /// How the answer is given
-    #[arg(long, short, value_enum, default_value_t)]
-    output: Output,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 #[derive(Serialize)]
@@ -32,7 +31,7 @@ pub(super) fn main(args: &ValidateArgs) -> Exit {
         Err(exit) => return exit,
     };
     let valid = outcome.checked.is_some();
-    match args.output {
+    match args.output.form() {
         Output::Text => {
             input::show(&manifest, &outcome.findings);
             if let Some(checked) = &outcome.checked {

@@ -2,14 +2,13 @@
 
 use clap::Args;
 
-use super::{Exit, Output, print, print_json};
+use super::{Exit, Output, OutputArgs, print, print_json};
 
 /// Prints the version and what it understands
 #[derive(Debug, Args)]
 pub(crate) struct VersionArgs {
-    /// How the answer is given
-    #[arg(long, short, value_enum, default_value_t)]
-    output: Output,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 /// The commit that was built, where the build says it, as that of images does.
@@ -17,7 +16,7 @@ const REVISION: Option<&str> = option_env!("WEIR_REVISION");
 
 pub(super) fn main(args: &VersionArgs) -> Exit {
     let (version, api) = (env!("CARGO_PKG_VERSION"), weir_crds::API_VERSION);
-    match args.output {
+    match args.output.form() {
         Output::Text => {
             let revision = REVISION.map(|r| format!("revision {r}, ")).unwrap_or_default();
             print(&format!("weir {version} ({revision}manifests: {api})\n"));

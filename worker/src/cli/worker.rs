@@ -10,6 +10,7 @@ use weir_dataflow::Scratch;
 use weir_protocol::JobUid;
 use weir_protocol::units::{parse_duration, parse_size};
 
+use super::run::{Listen, listen};
 use super::{Exit, ended, print_error, transport};
 
 /// Slots that a worker may offer.
@@ -40,6 +41,9 @@ pub(crate) struct WorkerArgs {
     /// The host, or host:port, under which other workers find this one; the address of --listen if absent
     #[arg(long, env = "WEIR_ADVERTISE", value_name = "PLACE")]
     advertise: Option<String>,
+    /// Where metrics are served by HTTP, such as 127.0.0.1:8082; port 0 takes a free one; "off" serves nothing
+    #[arg(long, env = "WEIR_HTTP", value_name = "ADDRESS", default_value = "off", value_parser = listen)]
+    http: Listen,
     #[command(flatten)]
     transport: transport::TransportArgs,
     /// Keeps copies of state in this folder, so that a restart of the subtasks here reads less from the storage.
@@ -99,6 +103,7 @@ fn run(args: &WorkerArgs) -> Result<Exit, Exit> {
         slots: args.slots,
         listen: args.listen,
         advertise: args.advertise.clone(),
+        http: args.http.0,
         scratch: scratch.map(|(folder, limit)| Scratch { folder, limit }),
         drain_timeout: args.drain_timeout,
         patience: args.patience,

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use weir::process::{WorkerNumbers, control_metrics, render_worker};
+use weir_control::Counters;
 use weir_coordinator::{JobStatus, render_metrics};
+use weir_dataflow::ExchangeCounters;
 use weir_protocol::{Failure, FailureKind};
 
 use super::markdown::blocks;
@@ -62,12 +65,9 @@ fn metrics(text: &str) -> Vec<(String, Metric)> {
         .collect()
 }
 
-#[test]
-fn every_metric_is_explained() {
-    let mut status = shown();
-    status.troubles.push(Failure::new(FailureKind::Disk, "the disk is full"));
-    let text = render_metrics(&status);
-    let metrics = metrics(&text);
+/// Every metric of a text as a row of the table.
+fn explained(part: &str, text: &str) {
+    let metrics = metrics(text);
     let families = text.lines().filter(|l| l.starts_with("# TYPE ")).count();
     assert_eq!(metrics.len(), families, "a metric has no sample");
     let rows = metrics.into_iter().map(|(name, metric)| {
@@ -75,5 +75,19 @@ fn every_metric_is_explained() {
         let labels: Vec<_> = metric.labels.iter().map(|l| code(l)).collect();
         [code(&name), metric.kind, labels.join(", "), metric.help]
     });
-    check_part("docs/metrics.md", "metrics", &table(["metric", "type", "labels", "meaning"], rows));
+    check_part("docs/metrics.md", part, &table(["metric", "type", "labels", "meaning"], rows));
+}
+
+#[test]
+fn every_metric_is_explained() {
+    let mut status = shown();
+    status.troubles.push(Failure::new(FailureKind::Disk, "the disk is full"));
+    let of_job = render_metrics(&status, None);
+    explained("metrics", &of_job);
+    let all = render_metrics(&status, Some(&control_metrics(|| Some(Counters::default()))));
+    let of_job: Vec<&str> = of_job.lines().collect();
+    let added: Vec<&str> = all.lines().filter(|line| !of_job.contains(line)).collect();
+    explained("metrics of the link to workers", &added.join("\n"));
+    let numbers = WorkerNumbers { exchange: Some(ExchangeCounters::default()), ..WorkerNumbers::default() };
+    explained("metrics of a worker", &render_worker(&numbers));
 }

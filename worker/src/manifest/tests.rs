@@ -3,7 +3,7 @@
 //! A case is a name, options after `|`, the text, and what is expected, one finding per line with
 //! line and column (`-` where there is none) in the file. A text that does not begin with
 //! `apiVersion` stands below three lines that do. To make the expectations anew:
-//! `WEIR_UPDATE=1 cargo test -p weir manifest`; then read every one that changed.
+//! `WEIR_UPDATE=1 cargo test --workspace --bin weir manifest`; then read every one that changed.
 
 use std::path::Path;
 

@@ -24,8 +24,8 @@ use crate::run::progress::{self, ProgressMode};
 
 /// For how long the certificates of a run are good.
 const VALID: Duration = Duration::from_secs(365 * 86_400);
-/// How long a worker has to end by itself when the coordinator has ended, and again when it was told to.
-const FAREWELL: Duration = Duration::from_secs(3);
+/// How long a worker has to end by itself when the job is over, and again when it was told to.
+const FAREWELL: Duration = Duration::from_secs(5);
 /// The first pause before a worker that died is started again, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 /// A worker that lived for this long is started again after the first pause.
@@ -65,7 +65,6 @@ pub fn run_cluster(
         let coordination =
             Coordination::open(config, job.graph.clone(), options.listen, options.progress).await?;
 
-        let (over, ended) = watch::channel(false);
         let mut workers = JoinSet::new();
         for (number, files) in (1..).zip(files) {
             let command = Arc::new(WorkerCommand {
@@ -73,7 +72,7 @@ pub fn run_cluster(
                 program: cluster.program.clone(),
                 arguments: arguments(cluster, &config.uid, control.address(), &files),
             });
-            workers.spawn(supervise(command, options.progress, ended.clone()));
+            workers.spawn(supervise(command, options.progress, control.over()));
         }
 
         let (stop, stops) = mpsc::channel(1);
@@ -83,7 +82,8 @@ pub fn run_cluster(
             let _ = stop.send(StopRequest::Graceful).await;
         });
         let ended = control.coordinate(&coordination, options.start.clone(), stops).await;
-        over.send_replace(true);
+        // Also if it did not come as far as that.
+        control.end();
         while workers.join_next().await.is_some() {}
         let (exit, served) = ended?;
         drop(served);
@@ -164,10 +164,6 @@ async fn supervise(command: Arc<WorkerCommand>, progress: ProgressMode, mut over
                     status = child.wait() => status,
                     () = told(&mut over) => return end(child, alive, number).await,
                 };
-                // Released by the coordinator, also because somebody asked this one worker to end.
-                if status.as_ref().is_ok_and(ExitStatus::success) {
-                    return;
-                }
                 format!("process {process}, {}", describe(status))
             }
             Err(error) => format!("can't be started: {error}"),
@@ -178,7 +174,7 @@ async fn supervise(command: Arc<WorkerCommand>, progress: ProgressMode, mut over
         }
         progress::note(
             progress,
-            &format!("worker {number} has ended ({how}); it is started again in {pause:?}"),
+            &format!("worker {number} has ended ({how}); another takes its place in {pause:?}"),
         );
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
@@ -187,7 +183,7 @@ async fn supervise(command: Arc<WorkerCommand>, progress: ProgressMode, mut over
     }
 }
 
-/// The coordinator has ended. Usually it has told the worker that it may end; if another coordinator has taken
+/// The job is over. Usually the coordinator has told the worker that it may end; if another coordinator has taken
 /// over, the end of its standard input does.
 async fn end(mut child: Child, alive: Option<ChildStdin>, number: u32) {
     if tokio::time::timeout(FAREWELL, child.wait()).await.is_ok() {
@@ -207,6 +203,8 @@ async fn told(over: &mut watch::Receiver<bool>) {
 
 fn describe(status: std::io::Result<ExitStatus>) -> String {
     match status {
+        // By the coordinator: somebody asked this one worker to end, and what ran there has moved.
+        Ok(status) if status.success() => "released".to_owned(),
         Ok(status) => status.to_string(),
         Err(error) => format!("nobody knows how: {error}"),
     }

@@ -6,16 +6,32 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
-use weir_checkpoint::{Start, Store, layout};
+use weir_checkpoint::probe::ProbeError;
+use weir_checkpoint::{Start, Store};
 use weir_coordinator::http::{self, Api};
-use weir_coordinator::{Coordinator, Exit, Options, Shell, StopRequest, Workers};
-use weir_protocol::{JobConfig, JobGraph};
+use weir_coordinator::{Coordinator, Exit, MoreMetrics, Options, Shell, StopRequest, Workers};
+use weir_protocol::{CheckpointId, Failure, JobConfig, JobGraph};
 use weir_runtime::tls::Transport;
-use weir_runtime::{Clock, Random, SystemClock, SystemRandom};
+use weir_runtime::{Clock, LogIds, Random, SystemClock, SystemRandom};
 
 use super::RunError;
 use super::planner::graphs;
 use crate::run::progress::{self, ProgressMode};
+use crate::traces::Traces;
+
+/// How an attempt begins.
+#[derive(Debug, Clone)]
+pub(crate) struct Begin {
+    start: Start,
+    /// Why the attempt before could not be restored, if this one goes back for that.
+    stepped_back: Option<Failure>,
+}
+
+impl Begin {
+    pub(crate) fn new(start: Start) -> Self {
+        Self { start, stepped_back: None }
+    }
+}
 
 /// What all attempts of one process have in common.
 pub(crate) struct Coordination {
@@ -30,6 +46,8 @@ pub(crate) struct Coordination {
     http: Option<std::net::TcpListener>,
     /// Where the job is changed, if not where its status is.
     admin: Option<(std::net::TcpListener, Transport)>,
+    /// Where traces are sent, if anywhere.
+    traces: Option<Arc<Traces>>,
 }
 
 /// What is served of an attempt. It ends when this is dropped.
@@ -38,22 +56,33 @@ pub(crate) struct Served(
 );
 
 impl Coordination {
-    /// Opens the store, and the address of status and metrics.
+    /// Opens the store, which may be away yet, and the address of status and metrics.
     pub(crate) async fn open(
         config: &JobConfig,
         graph: JobGraph,
         http: Option<SocketAddr>,
         progress: ProgressMode,
     ) -> Result<Self, RunError> {
+        LogIds::set_job(&config.name, config.uid.as_str());
         let (clock, random) = (Arc::new(SystemClock::default()), Arc::new(SystemRandom));
         let store = weir_checkpoint::open(&config.checkpoint.storage, &config.uid).await?;
-        probe_if_new(store.as_ref(), random.as_ref()).await?;
         let http = match http {
             Some(address) => Some(bind("status", address).await?),
             None => None,
         };
-        let config = config.clone();
-        let opened = Self { config, graph, store, clock, random, progress, gather: None, http, admin: None };
+        let traces = Traces::from_environment(config);
+        let opened = Self {
+            config: config.clone(),
+            graph,
+            store,
+            clock,
+            random,
+            progress,
+            gather: None,
+            http,
+            admin: None,
+            traces,
+        };
         if let Some(address) = opened.http() {
             let text = format!("status at http://{address}/v1/job, metrics at http://{address}/metrics");
             progress::note(progress, &text);
@@ -76,26 +105,38 @@ impl Coordination {
         self.http.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
-    /// Runs one attempt to its end; its last status is served for as long as what is given back lives.
-    /// Dropping the future leaves the job to the next coordinator.
+    /// Runs one attempt to its end, as soon as the store is there; its last status is served for as long as what
+    /// is given back lives. Dropping the future leaves the job to the next coordinator.
+    ///
+    /// # Errors
+    /// [`RunError`]: the store can't be used, so that nothing was claimed.
     pub(crate) async fn attempt(
         &self,
-        start: &Start,
+        begin: &Begin,
         workers: Workers,
         stop: mpsc::Receiver<StopRequest>,
-    ) -> (Exit, Served) {
+        more: Option<MoreMetrics>,
+    ) -> Result<(Exit, Served), RunError> {
         let mut options = Options::new(self.config.clone(), self.graph.clone(), spec_digest(&self.config));
-        options.start = start.clone();
+        options.start = begin.start.clone();
+        options.stepped_back = begin.stepped_back.clone();
         options.gather = self.gather.unwrap_or(options.gather);
         let plan = graphs(&self.config);
         let (store, clock, random) = (self.store.clone(), self.clock.clone(), self.random.clone());
         let shell = Shell { store, workers, clock, random, stop, plan };
         let (coordinator, status) = Coordinator::new(options, shell);
-        let served = self.serve(&Api { status: status.clone(), requests: coordinator.requests() });
+        let served = self.serve(&Api { status: status.clone(), requests: coordinator.requests(), more });
+        let traced = self
+            .traces
+            .clone()
+            .map(|traces| tokio::spawn(traces.follow(status.clone(), self.random.clone())));
         let shown = tokio::spawn(progress::show(self.progress, status));
-        let exit = coordinator.run().await;
+        let exit = live(coordinator).await;
         let _ = shown.await;
-        (exit, served)
+        if let Some(traced) = traced {
+            let _ = traced.await;
+        }
+        Ok((exit?, served))
     }
 
     fn serve(&self, api: &Api) -> Served {
@@ -117,14 +158,15 @@ impl Coordination {
         Served(served)
     }
 
-    /// Says that the job steps back, which its user has permitted.
-    pub(crate) fn note_step_back(&self, to: weir_protocol::CheckpointId, failure: &weir_protocol::Failure) {
+    /// The next attempt goes back to an older checkpoint, which the job's user has permitted; this says so.
+    pub(crate) fn step_back(&self, to: CheckpointId, failure: Failure) -> Begin {
         progress::note(
             self.progress,
             &format!(
                 "{failure}; spec.recovery.onUnreadable permits to go back to checkpoint {to}: what was written after it is written again"
             ),
         );
+        Begin { start: Start::At(to), stepped_back: Some(failure) }
     }
 }
 
@@ -140,13 +182,14 @@ fn another(listener: &std::net::TcpListener) -> Option<TcpListener> {
     cloned.inspect_err(|error| tracing::warn!("status can't be served: {error}")).ok()
 }
 
-/// A store is tried once, before a job's first record is written there.
-async fn probe_if_new(store: &dyn Store, random: &dyn Random) -> Result<(), RunError> {
-    let folder = store.list_folder(layout::JOURNAL).await?;
-    if folder.objects.is_empty() {
-        weir_checkpoint::probe::probe(store, random).await?;
+/// From the first look at the store to the end.
+async fn live(mut coordinator: Coordinator) -> Result<Exit, RunError> {
+    match coordinator.try_store().await {
+        Ok(None) => Ok(coordinator.run().await),
+        Ok(Some(exit)) => Ok(exit),
+        Err(ProbeError::Store(error)) => Err(RunError::Store(error)),
+        Err(broken) => Err(RunError::Probe(broken)),
     }
-    Ok(())
 }
 
 /// What the claim records of the configuration.

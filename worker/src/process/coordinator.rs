@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use weir_checkpoint::Start;
 use weir_control::{Heartbeat, Limits, Server, ServerOptions};
 use weir_coordinator::{Exit, StopRequest};
@@ -14,7 +14,8 @@ use weir_protocol::{JobConfig, JobGraph, LivenessConfig};
 use weir_runtime::tls::Transport;
 
 use super::coordinate::Served;
-use super::{Announced, Coordination, Ended, RunError, Signal, Signals, block_on, link};
+use super::metrics::control_metrics;
+use super::{Announced, Begin, Coordination, Ended, RunError, Signal, Signals, block_on, link};
 use crate::run::progress::{self, ProgressMode};
 
 /// How long workers have to end when the job is over.
@@ -97,6 +98,8 @@ pub(super) struct Control {
     address: SocketAddr,
     transport: Transport,
     config: Arc<JobConfig>,
+    /// Whether workers are not needed any more.
+    over: watch::Sender<bool>,
 }
 
 impl Control {
@@ -109,11 +112,27 @@ impl Control {
         transport.check(address).map_err(failed)?;
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener: Arc::new(listener), address, transport, config: Arc::new(config.clone()) })
+        Ok(Self {
+            listener: Arc::new(listener),
+            address,
+            transport,
+            config: Arc::new(config.clone()),
+            over: watch::channel(false).0,
+        })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Tells when workers are not needed any more, before they learn it themselves.
+    pub(super) fn over(&self) -> watch::Receiver<bool> {
+        self.over.subscribe()
+    }
+
+    /// Workers are not needed any more.
+    pub(super) fn end(&self) {
+        self.over.send_replace(true);
     }
 
     /// Runs attempts until one ends for good: where the job permits to go back to an older checkpoint, each
@@ -121,20 +140,24 @@ impl Control {
     pub(super) async fn coordinate(
         &mut self,
         coordination: &Coordination,
-        mut start: Start,
+        start: Start,
         mut stop: mpsc::Receiver<StopRequest>,
     ) -> Result<(Exit, Served), RunError> {
-        let mut first_worker = 1;
+        let (mut begin, mut first_worker) = (Begin::new(start), 1);
         loop {
             let (server, events) = Server::start(self.listener.clone(), self.options(first_worker))?;
             let server = Arc::new(server);
             let (stop_attempt, stops) = mpsc::channel(4);
-            let begin = start.clone();
-            let attempt = coordination.attempt(&begin, link::workers(server.clone(), events), stops);
+            let begins = begin.clone();
+            let workers = link::workers(server.clone(), events);
+            // Weak: whoever reads metrics must not keep connections open.
+            let counted = Arc::downgrade(&server);
+            let more = control_metrics(move || counted.upgrade().map(|server| server.counters()));
+            let attempt = coordination.attempt(&begins, workers, stops, Some(more));
             tokio::pin!(attempt);
             let (exit, served) = loop {
                 tokio::select! {
-                    ended = &mut attempt => break ended,
+                    ended = &mut attempt => break ended?,
                     Some(request) = stop.recv() => {
                         // Who asks more often than that is heard already.
                         let _ = stop_attempt.try_send(request);
@@ -142,9 +165,8 @@ impl Control {
                 }
             };
             match exit {
-                Exit::StepBack { to, ref failure } => {
-                    coordination.note_step_back(to, failure);
-                    start = Start::At(to);
+                Exit::StepBack { to, failure } => {
+                    begin = coordination.step_back(to, failure);
                     // Workers may still know the numbers of before.
                     first_worker = server.next_worker();
                 }
@@ -154,6 +176,7 @@ impl Control {
                 | Exit::AlreadyFinished { .. }
                 | Exit::Stopped { .. }
                 | Exit::Failed(_) => {
+                    self.end();
                     server.release_all("the job is over", FAREWELL).await;
                     return Ok((exit, served));
                 }

@@ -9,8 +9,10 @@ mod cluster;
 mod coordinate;
 mod coordinator;
 mod link;
+mod metrics;
 mod planner;
 mod port;
+mod served;
 mod signals;
 mod worker;
 
@@ -22,10 +24,11 @@ use weir_coordinator::Exit;
 pub use announce::Announced;
 pub use cluster::{ClusterOptions, run_cluster};
 pub use coordinator::{CoordinatorEnd, CoordinatorOptions, run_coordinator};
+pub use metrics::{WorkerNumbers, control_metrics, render_worker};
 pub use signals::Signal;
 pub use worker::{WorkerEnded, WorkerProcess, run_worker};
 
-pub(crate) use coordinate::Coordination;
+pub(crate) use coordinate::{Begin, Coordination};
 pub(crate) use planner::planner;
 pub(crate) use signals::Signals;
 

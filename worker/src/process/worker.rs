@@ -14,9 +14,10 @@ use weir_control::{ClientEnd, ClientOptions, Heartbeat, Incoming, Limits, LinkSt
 use weir_dataflow::{Exchange, Scratch, WorkerEnd, WorkerInput, WorkerOptions, WorkerOutput};
 use weir_protocol::{JobConfig, JobUid, Registration, RunningExecution, WorkerId};
 use weir_runtime::tls::Transport;
-use weir_runtime::{Random, SystemClock, SystemRandom};
+use weir_runtime::{LogIds, Random, SystemClock, SystemRandom};
 
 use super::port::Port;
+use super::served::{self, Known};
 use super::{Announced, RunError, Signal, Signals, block_on, planner};
 
 /// For the last words over the connection.
@@ -37,6 +38,8 @@ pub struct WorkerProcess {
     pub listen: SocketAddr,
     /// The host, or host and port, under which they find it; the address itself if absent.
     pub advertise: Option<String>,
+    /// Where metrics are served; `None`: nowhere.
+    pub http: Option<SocketAddr>,
     /// Where copies of state are kept on this machine.
     pub scratch: Option<Scratch>,
     /// How long subtasks may take to move when the process is asked to end.
@@ -72,13 +75,21 @@ pub fn run_worker(process: &WorkerProcess) -> Result<WorkerEnded, RunError> {
         let mut orphaned = Orphaned::watch(process.ends_with_input);
         let signals = Signals::take();
         let random: Arc<dyn Random> = Arc::new(SystemRandom);
+        if let Some(job) = &process.job {
+            LogIds::set_job("", job.as_str());
+        }
         let mut port = Port::bind(process).await?;
+        let known = Known::new(process.slots);
+        let http = match process.http {
+            Some(address) => Some(served::serve(address, known.clone()).await?),
+            None => None,
+        };
         if let Some(path) = &process.announce {
             let (process, exchange) = (std::process::id(), Some(port.address()));
-            Announced { process, exchange, ..Announced::default() }.write(path)?;
+            Announced { process, exchange, http, control: None }.write(path)?;
         }
         loop {
-            let mut life = Life::begin(process, &port, random.clone());
+            let mut life = Life::begin(process, &port, random.clone(), known.clone());
             let over = tokio::select! {
                 over = life.live(process, &mut port, signals.clone()) => over?,
                 () = orphaned.gone() => Over::Ended(WorkerEnded::Orphan),
@@ -104,12 +115,13 @@ struct Life {
     heard: mpsc::UnboundedReceiver<Incoming>,
     link: watch::Receiver<LinkState>,
     random: Arc<dyn Random>,
+    known: Arc<Known>,
     /// Given to the worker when it starts; that it is dropped ends the client.
     output: Option<(mpsc::UnboundedSender<WorkerOutput>, watch::Sender<Option<RunningExecution>>)>,
 }
 
 impl Life {
-    fn begin(process: &WorkerProcess, port: &Port, random: Arc<dyn Random>) -> Self {
+    fn begin(process: &WorkerProcess, port: &Port, random: Arc<dyn Random>, known: Arc<Known>) -> Self {
         let (output, said) = mpsc::unbounded_channel();
         let (incoming, heard) = mpsc::unbounded_channel();
         let (running, runs) = watch::channel(None);
@@ -124,7 +136,7 @@ impl Life {
             random: random.clone(),
         };
         let client = tokio::spawn(run_client(options, runs, outgoing(said), incoming, state));
-        Self { client, heard, link, random, output: Some((output, running)) }
+        Self { client, heard, link, random, known, output: Some((output, running)) }
     }
 
     async fn live(
@@ -146,17 +158,37 @@ impl Life {
             return Ok(Over::Ended(WorkerEnded::Released));
         };
         let Some((output, running)) = self.output.take() else { return Ok(Over::OtherWork) };
-        let options = self.worker(process, &config, port.serve(&config)).await?;
+        let exchange = port.serve(&config);
+        if let Some(exchange) = &exchange {
+            self.known.job(&config, exchange);
+        }
+        let options = self.worker(process, &config, exchange).await?;
         let (input, told) = mpsc::unbounded_channel();
         let _ = input.send(WorkerInput::Connected { worker });
         let work = tokio::spawn(weir_dataflow::run_worker(options, told, output, running));
         self.serve(process, signals, input, work).await
     }
 
+    /// What the coordinator says next.
+    async fn hear(&mut self) -> Option<Incoming> {
+        let heard = self.heard.recv().await?;
+        match &heard {
+            Incoming::Connected { worker, config } => {
+                self.known.connected(true);
+                LogIds::set_worker(worker.0);
+                LogIds::set_job(&config.name, config.uid.as_str());
+            }
+            Incoming::Disconnected => self.known.connected(false),
+            Incoming::Message(stamp, _) => LogIds::set_authority(stamp.attempt.0, stamp.execution.0),
+            Incoming::Release { .. } => {}
+        }
+        Some(heard)
+    }
+
     /// The first welcome; `None` if there is nothing to do here.
     async fn welcome(&mut self) -> Option<(WorkerId, Arc<JobConfig>)> {
         loop {
-            match self.heard.recv().await? {
+            match self.hear().await? {
                 Incoming::Connected { worker, config } => return Some((worker, config)),
                 Incoming::Release { reason } => {
                     tracing::info!("released: {reason}");
@@ -198,7 +230,7 @@ impl Life {
         let mut drain: Option<(Signal, Instant)> = None;
         let end = loop {
             tokio::select! {
-                heard = self.heard.recv() => match heard {
+                heard = self.hear() => match heard {
                     Some(heard) => {
                         // A worker that has ended hears nothing; `work` tells.
                         let _ = input.send(into_input(heard));

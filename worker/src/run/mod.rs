@@ -17,7 +17,7 @@ use weir_coordinator::{Exit, StopRequest, Workers};
 use weir_dataflow::{Job, WorkerOptions, run_worker};
 use weir_protocol::JobConfig;
 
-use crate::process::{Coordination, Signals, block_on, planner};
+use crate::process::{Begin, Coordination, Signals, block_on, planner};
 pub use crate::process::{Ended, RunError, Signal};
 pub use progress::ProgressMode;
 
@@ -43,7 +43,7 @@ pub fn run(config: &JobConfig, job: Job, options: &RunOptions) -> Result<Ended, 
             Coordination::open(config, job.graph.clone(), options.listen, options.progress).await?;
         // All slots are in this process: nobody else will come.
         coordination.gather = Some(Duration::ZERO);
-        let exit = run_attempts(&coordination, Arc::new(job), options.start.clone(), &signals).await;
+        let exit = run_attempts(&coordination, Arc::new(job), options.start.clone(), &signals).await?;
         Ok(Ended { exit, signal: signals.seen() })
     })
 }
@@ -52,23 +52,23 @@ pub fn run(config: &JobConfig, job: Job, options: &RunOptions) -> Result<Ended, 
 async fn run_attempts(
     coordination: &Coordination,
     job: Arc<Job>,
-    mut start: Start,
+    start: Start,
     signals: &Signals,
-) -> Exit {
+) -> Result<Exit, RunError> {
+    let mut begin = Begin::new(start);
     loop {
-        let exit = run_attempt(coordination, job.clone(), &start, signals.clone()).await;
-        let Exit::StepBack { to, failure } = &exit else { return exit };
-        coordination.note_step_back(*to, failure);
-        start = Start::At(*to);
+        let exit = run_attempt(coordination, job.clone(), &begin, signals.clone()).await?;
+        let Exit::StepBack { to, failure } = exit else { return Ok(exit) };
+        begin = coordination.step_back(to, failure);
     }
 }
 
 async fn run_attempt(
     coordination: &Coordination,
     job: Arc<Job>,
-    start: &Start,
+    begin: &Begin,
     mut signals: Signals,
-) -> Exit {
+) -> Result<Exit, RunError> {
     let config = &coordination.config;
     let (link, events, worker_input, worker_output) = link::in_process(slots(&job));
     let worker = tokio::spawn(run_worker(
@@ -94,11 +94,11 @@ async fn run_attempt(
         let _ = stop.send(StopRequest::Graceful).await;
     });
     // The coordinator holds the link; with its end the worker's input closes and the worker ends.
-    let (exit, served) = coordination.attempt(start, Workers { link, events }, stops).await;
-    drop(served);
+    let ended = coordination.attempt(begin, Workers { link, events }, stops, None).await;
     let _ = worker.await;
     asked.abort();
-    exit
+    // With it ends what was served.
+    ended.map(|(exit, _served)| exit)
 }
 
 /// One slot per parallel instance.

@@ -37,10 +37,13 @@ pub(crate) enum Fault {
     Scratch,
     /// The parallelism of the job is changed.
     Rescale,
+    /// The wall clock of a worker or of the coordinator jumps by hours, forth or back: for the next process there,
+    /// and for what the running one begins from then on.
+    Clock,
 }
 
 impl Fault {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::KillWorker,
         Self::StopWorker,
         Self::DrainWorker,
@@ -57,6 +60,7 @@ impl Fault {
         Self::Store,
         Self::Scratch,
         Self::Rescale,
+        Self::Clock,
     ];
 
     /// Any of them.

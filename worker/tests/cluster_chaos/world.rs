@@ -24,9 +24,11 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 const LONGEST_TROUBLE: Duration = Duration::from_secs(3);
 /// The longest time until a process that died is followed by another.
 const LONGEST_ABSENCE: Duration = Duration::from_millis(1_000);
-/// The exit code of a process whose store can't be used when it begins.
-const STORAGE: i32 = 5;
 const SCRATCH_LIMIT: &str = "8Mi";
+/// How far a clock jumps at most, in seconds.
+const FARTHEST_JUMP: u64 = 12 * 3_600;
+/// The clock of the coordinator, among those of the workers' seats.
+const COORDINATOR_CLOCK: &str = "clock-coordinator";
 
 /// What makes something whole again.
 enum Heal {
@@ -181,11 +183,7 @@ impl World {
                 self.leaving.push(worker);
                 self.later(absence, Heal::StartWorker(seat));
             }
-            Fault::KillCoordinator => {
-                let Some(coordinator) = self.coordinator.take() else { return false };
-                coordinator.kill();
-                self.later(absence, Heal::StartCoordinator);
-            }
+            Fault::KillCoordinator => return self.kill_coordinator(absence),
             Fault::StopCoordinator => {
                 let Some(mut coordinator) = self.coordinator.take() else { return false };
                 coordinator.signal("STOP");
@@ -218,11 +216,34 @@ impl World {
                 self.later(trouble, Heal::Scratch(seat));
                 return done;
             }
+            Fault::Clock => return self.jump_clock(seat, absence, random),
             Fault::Rescale => {
                 let body = format!("{{\"parallelism\":{}}}", 1 + random.below(3));
                 return self.status_at.is_some_and(|at| http::post(at, "/v1/job/rescale", &body).is_some());
             }
         }
+        true
+    }
+
+    /// The clock of the coordinator or of a worker jumps, and half of the time its process dies, so that the next one
+    /// lives by the wrong clock from its beginning.
+    fn jump_clock(&mut self, seat: usize, absence: Duration, random: &mut Rng) -> bool {
+        let of_coordinator = random.below(2) == 0;
+        let clock = if of_coordinator { COORDINATOR_CLOCK.to_owned() } else { clock_of(seat) };
+        let seconds = random.below(2 * FARTHEST_JUMP) as i64 - FARTHEST_JUMP as i64;
+        fs::write(self.place.path(&clock), seconds.to_string()).unwrap();
+        self.note(format!("{clock} is {seconds} s ahead"));
+        match (random.below(2) == 0, of_coordinator) {
+            (false, _) => true,
+            (true, false) => self.kill_worker(seat, absence),
+            (true, true) => self.kill_coordinator(absence),
+        }
+    }
+
+    fn kill_coordinator(&mut self, absence: Duration) -> bool {
+        let Some(coordinator) = self.coordinator.take() else { return false };
+        coordinator.kill();
+        self.later(absence, Heal::StartCoordinator);
         true
     }
 
@@ -281,6 +302,7 @@ impl World {
         let set = self.place.set.iter().chain(&self.set);
         arguments.extend(set.flat_map(|set| ["--set", set.as_str()]));
         let mut command = self.place.weir(&arguments);
+        command.env("WEIR_CLOCK_SHIFT", self.place.path(COORDINATOR_CLOCK));
         command.args(certificates(&self.place.path("certs"), "coordinator"));
         self.coordinator = Some(self.place.launch(command));
         self.status_at = None;
@@ -317,6 +339,7 @@ impl World {
             SCRATCH_LIMIT,
         ];
         let mut command = self.place.weir(&arguments);
+        command.env("WEIR_CLOCK_SHIFT", self.place.path(&clock_of(at)));
         command.args(certificates(&self.place.path("certs"), "worker"));
         // The file tells of the worker before.
         let _ = fs::remove_file(self.place.path(&announce));
@@ -371,11 +394,6 @@ impl World {
                     self.coordinator = None;
                     self.later(Duration::ZERO, Heal::StartCoordinator);
                 }
-                // The store was bad when it began, and it said so: whoever runs it starts it again.
-                STORAGE if self.status_at.is_none() => {
-                    self.coordinator = None;
-                    self.later(LONGEST_ABSENCE, Heal::StartCoordinator);
-                }
                 _ => panic!("the coordinator ended with {code}: {}", self.story()),
             }
             return;
@@ -401,6 +419,11 @@ impl World {
         }
         story
     }
+}
+
+/// The file of the clock of a worker's seat.
+fn clock_of(seat: usize) -> String {
+    format!("clock-{seat}")
 }
 
 fn address(place: &Place, file: &str, name: &str) -> Option<SocketAddr> {

@@ -72,6 +72,11 @@ impl Cluster {
         &self.control
     }
 
+    /// Where the status is served.
+    pub(crate) fn http(&self) -> &str {
+        &self.http
+    }
+
     /// Starts a worker.
     pub(crate) fn worker(&self, slots: u32, more: &[&str]) -> Running {
         let slots = slots.to_string();

@@ -231,6 +231,11 @@ impl Running {
         String::from_utf8_lossy(&text[text.len().saturating_sub(4000)..]).into_owned()
     }
 
+    /// How much it has said so far.
+    pub(crate) fn log_bytes(&self) -> u64 {
+        fs::metadata(&self.log).map_or(0, |file| file.len())
+    }
+
     fn end(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

@@ -74,7 +74,7 @@ async fn check(life: &Life, seed: u64) {
 async fn g1_g2_g3_f7_nothing_needed_goes_and_all_garbage_does() {
     let only = std::env::var("WEIR_SEED").ok().and_then(|v| v.parse().ok());
     for seed in only.map_or(0..60, |seed: u64| seed..seed + 1) {
-        println!("replay: WEIR_SEED={seed} cargo test -p weir-checkpoint --test garbage");
+        println!("replay: WEIR_SEED={seed} cargo test --workspace --test garbage");
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
         store.put("savepoints/mine/x", Payload::from(vec![1])).await.unwrap();
         let random = SeededRandom::new(seed);

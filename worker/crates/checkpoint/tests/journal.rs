@@ -189,7 +189,7 @@ async fn reading_a_job_that_never_ran_finds_nothing_and_leaves_nothing() {
 fn f3_f4_whatever_is_reported_durable_is_in_the_journal() {
     let only = std::env::var("WEIR_SEED").ok().and_then(|v| v.parse().ok());
     for seed in only.map_or(0..150, |seed: u64| seed..seed + 1) {
-        println!("replay: WEIR_SEED={seed} cargo test -p weir-checkpoint --test journal f3_f4");
+        println!("replay: WEIR_SEED={seed} cargo test --workspace --test journal f3_f4");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
         runtime.unwrap().block_on(rivals(seed));
     }

@@ -2,7 +2,7 @@
 //! answered by nobody, and processes pause, crash and come back. Only the pure machines run here, against a map;
 //! everything follows from a seed.
 //!
-//! `WEIR_SEEDS=100000 cargo test -p weir-checkpoint --test journal_simulation` runs more seeds, and
+//! `WEIR_SEEDS=100000 cargo test --workspace --test journal_simulation` runs more seeds, and
 //! `WEIR_SEED=17` replays one.
 
 #![allow(
@@ -420,7 +420,7 @@ fn j1_to_j7_hold_for_every_interleaving_of_claims_appends_and_collection() {
     for seed in seeds(1_000) {
         let run = Simulation::new(seed, Mutant::None).run();
         let run = run.unwrap_or_else(|why| {
-            panic!("{why}\nreplay: WEIR_SEED={seed} cargo test -p weir-checkpoint --test journal_simulation")
+            panic!("{why}\nreplay: WEIR_SEED={seed} cargo test --workspace --test journal_simulation")
         });
         appended += run.appended;
         claims += run.claims;

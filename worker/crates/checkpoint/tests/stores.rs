@@ -66,7 +66,7 @@ async fn what_is_too_large_for_one_request_is_copied_in_parts() {
     assert_eq!(store.uploads("").await, Ok(vec![]), "no upload is left over");
 }
 
-/// `cargo test -p weir-checkpoint --test stores minio -- --ignored`
+/// `cargo test --workspace --test stores minio -- --ignored`
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "builds MinIO, which takes five minutes once"]
 async fn minio_conforms() {
@@ -79,7 +79,7 @@ async fn f5_the_probe_refuses_a_store_whose_conditions_are_not_atomic() {
     assert_eq!(promise_broken(&RacyStore::default()).await, Promise::OneCreator);
 }
 
-/// `cargo test -p weir-checkpoint --test stores gofakes3 -- --ignored`
+/// `cargo test --workspace --test stores gofakes3 -- --ignored`
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "builds gofakes3"]
 async fn f5_the_probe_refuses_gofakes3() {

@@ -10,6 +10,7 @@
 
 mod client;
 mod codec;
+mod decode;
 mod frame;
 mod limits;
 mod outbox;
@@ -20,5 +21,7 @@ mod tests;
 mod wire;
 
 pub use client::{ClientEnd, ClientOptions, Incoming, LinkState, Outgoing, run_client};
+#[doc(hidden)]
+pub use decode::decode_frame;
 pub use limits::{Heartbeat, Limits};
 pub use server::{Counters, Events, Server, ServerError, ServerEvent, ServerOptions};

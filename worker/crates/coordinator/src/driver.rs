@@ -6,10 +6,12 @@
 
 mod garbage;
 mod journal;
+mod log;
 mod plans;
 mod requests;
 mod savepoints;
 mod stored;
+mod trying;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +20,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use weir_checkpoint::Store;
 use weir_checkpoint::savepoint::ImportAs;
 use weir_protocol::{FromWorker, ToWorker};
-use weir_runtime::{Clock, Random, Timestamp, crash_point};
+use weir_runtime::{Clock, LogIds, Random, Timestamp, crash_point};
 
 use crate::action::Action;
 use crate::event::{Event, Exit, Moment, StopRequest};
@@ -109,6 +111,7 @@ impl Coordinator {
                 }
             }
             crash_point(after);
+            LogIds::set_authority(self.state.attempt.0, self.state.execution.0);
             self.publishing.due = true;
         }
     }
@@ -192,6 +195,7 @@ impl Coordinator {
         let subtasks: usize = status.vertices.iter().map(|vertex| vertex.subtasks.len()).sum();
         let pause = STATUS_EVERY + STATUS_PER_SUBTASK * u32::try_from(subtasks).unwrap_or(u32::MAX);
         self.publishing = Publishing { due: false, earliest: now.after(pause) };
+        log::tell(&self.status.borrow(), &status);
         self.status.send_replace(Arc::new(status));
     }
 }

@@ -23,7 +23,7 @@ use weir_runtime::tls::Transport;
 
 use crate::driver::{AskError, Requests};
 use crate::event::{Accepted, Refused, Request, StopRequest};
-use crate::metrics::render;
+use crate::metrics::{MoreMetrics, render};
 use crate::status::JobStatus;
 
 /// What is served.
@@ -33,6 +33,8 @@ pub struct Api {
     pub status: watch::Receiver<Arc<JobStatus>>,
     /// The way to its coordinator.
     pub requests: Requests,
+    /// Metrics besides those of the status.
+    pub more: Option<MoreMetrics>,
 }
 
 /// The body of `POST /v1/job/stop`.
@@ -137,7 +139,7 @@ async fn job(State(api): State<Api>) -> Json<JobStatus> {
 async fn metrics(State(api): State<Api>) -> Response {
     let status = Arc::clone(&api.status.borrow());
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], render(&status)).into_response()
+    ([(header::CONTENT_TYPE, kind)], render(&status, api.more.as_ref())).into_response()
 }
 
 async fn healthz() -> &'static str {

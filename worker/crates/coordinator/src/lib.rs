@@ -31,7 +31,7 @@ pub use event::{
     StopRequest, Ticket,
 };
 pub use link::{LinkEvent, WorkerLink, Workers};
-pub use metrics::render as render_metrics;
+pub use metrics::{MoreMetrics, render as render_metrics};
 pub use options::Options;
 pub use permit::{CommitPermit, Message};
 pub use placement::{Homes, Offer, Place, place};

@@ -1,5 +1,6 @@
 //! The status as Prometheus metrics (OpenMetrics text).
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use prometheus_client::encoding::{EncodeLabelSet, text};
@@ -11,6 +12,9 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::status::{CheckpointState, CheckpointStatus, JobState, JobStatus, RecoveryCause, SubtaskStatus};
 
 type Number = Gauge<f64, AtomicU64>;
+
+/// Adds the numbers of somebody else, such as the link to workers, whenever metrics are asked for.
+pub type MoreMetrics = Arc<dyn Fn(&mut Registry) + Send + Sync>;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct State {
@@ -52,8 +56,8 @@ struct Kind {
     kind: String,
 }
 
-/// Renders a status. Counters of subtasks start again at zero with each execution.
-pub fn render(status: &JobStatus) -> String {
+/// Renders a status, and what `more` adds. Counters of subtasks start again at zero with each execution.
+pub fn render(status: &JobStatus, more: Option<&MoreMetrics>) -> String {
     let labels = [("job", status.job.to_string()), ("job_name", status.name.clone())];
     let labels = labels.into_iter().map(|(key, value)| (key.into(), value.into()));
     let mut registry = Registry::with_prefix_and_labels("weir", labels);
@@ -62,6 +66,9 @@ pub fn render(status: &JobStatus) -> String {
     phases(&mut registry, status);
     recovery(&mut registry, status);
     subtasks(&mut registry, status);
+    if let Some(more) = more {
+        more(&mut registry);
+    }
     let mut out = String::new();
     // Writing to a string does not fail.
     let _ = text::encode(&mut out, &registry);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use weir_checkpoint::Start;
-use weir_protocol::{JobConfig, JobGraph};
+use weir_protocol::{Failure, JobConfig, JobGraph};
 
 /// Everything about the job and its limits that the decisions depend on. It never changes within
 /// an attempt.
@@ -19,8 +19,13 @@ pub struct Options {
     pub start: Start,
     /// What the first attempt of a job starts from, if not from nothing; recorded in the claim.
     pub restore_from: Option<String>,
+    /// Why the attempt before could not be restored, if this one goes back to an older checkpoint for that.
+    pub stepped_back: Option<Failure>,
     /// How long a claim puts up with a store that gives no clear answer; `None`: for ever.
     pub claim_patience: Option<Duration>,
+    /// Where the job permits to go back: how long after a checkpoint was found missing or damaged it is read once
+    /// more, before the one before it is taken.
+    pub reread_after: Duration,
     /// How many checkpoints and restarts the status remembers.
     pub history: usize,
     /// How long a worker may take to stop the subtasks of an execution before it counts as lost.
@@ -48,7 +53,9 @@ impl Options {
             graph,
             spec: spec.into(),
             start: Start::Continue,
+            stepped_back: None,
             claim_patience: None,
+            reread_after: Duration::from_secs(1),
             history: 20,
             gather: Duration::from_secs(1),
             adoption_patience: Duration::from_secs(3),

@@ -19,7 +19,7 @@ use crate::permit::CommitPermit;
 use crate::placement::{Homes, Place, spread};
 use crate::restart::RestartState;
 use crate::savepoints::Savepoints;
-use crate::status::{CheckpointStatus, FailureStatus, RecoveryStatus, RestartStatus};
+use crate::status::{CheckpointStatus, FailureStatus, RecoveryStatus, RestartStatus, Warning};
 
 /// The state of a coordinator, from its start to its exit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +65,8 @@ pub struct State {
     /// The job is over as soon as this is in the journal.
     pub(crate) ending: Option<Ending>,
     pub(crate) restarts: RestartState,
+    /// The restore point, if it could not be read when it was last tried: once more, and it counts as damaged.
+    pub(crate) unread: Option<CheckpointId>,
     pub(crate) counters: Counters,
     pub(crate) failed_in_row: u32,
     pub(crate) timer: Option<Timestamp>,
@@ -292,6 +294,7 @@ pub(crate) struct Memory {
     pub(crate) restarts: VecDeque<RestartStatus>,
     /// Newest first; the first may not be over.
     pub(crate) recoveries: VecDeque<RecoveryStatus>,
+    pub(crate) warnings: Vec<Warning>,
     pub(crate) last_failure: Option<FailureStatus>,
     pub(crate) last_completed: Option<Timestamp>,
 }
@@ -332,6 +335,7 @@ impl State {
             stopping: false,
             ending: None,
             restarts: RestartState::default(),
+            unread: None,
             counters: Counters::default(),
             failed_in_row: 0,
             timer: None,

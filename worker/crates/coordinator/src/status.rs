@@ -61,6 +61,9 @@ pub struct JobStatus {
     pub recoveries: Vec<RecoveryStatus>,
     /// What is wrong now and being waited out.
     pub troubles: Vec<Failure>,
+    /// What is to be known of this attempt though nothing is wrong with it.
+    #[serde(default)]
+    pub warnings: Vec<Warning>,
     /// The newest failure of an execution, also after the job went on.
     pub last_failure: Option<FailureStatus>,
 }
@@ -101,6 +104,27 @@ impl JobState {
         Self::Failed,
         Self::Fenced,
     ];
+}
+
+/// Something that a user may not expect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Warning {
+    /// Since when.
+    pub at_us: u64,
+    /// What it is about.
+    pub kind: WarningKind,
+    /// In a sentence or two.
+    pub message: String,
+}
+
+/// What a warning is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum WarningKind {
+    /// The job has state of its own, so that it does not start from what `restoreFrom` names.
+    RestoreFromIgnored,
+    /// The newest checkpoint is missing or damaged; the attempt began from the one before it, as the user permits.
+    SteppedBack,
 }
 
 /// A worker.

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use weir_protocol::{
-    CheckpointConfig, CheckpointMode, Edge, JobConfig, JobGraph, JobUid, OnUnreadable, Partitioning,
-    Registration, RestartStrategy, StateBackend, StateConfig, StorageConfig, TransformId, TransformInfo,
-    Vertex, VertexId,
+    Edge, JobGraph, Partitioning, Registration, RestartStrategy, TransformId, TransformInfo, Vertex, VertexId,
 };
 
 use crate::options::Options;
@@ -39,42 +37,16 @@ pub fn graph(parallelism: u32) -> JobGraph {
 /// The options of a job over [`graph`]: checkpoints every second, ten restarts, a second apart.
 pub fn options(parallelism: u32) -> Options {
     let second = Duration::from_secs(1);
-    let config = JobConfig {
-        uid: JobUid::new("test-job").expect("a valid uid"),
-        name: "test".to_owned(),
-        sql: String::new(),
-        parallelism,
-        max_parallelism: 128,
-        task_slots: parallelism,
-        state: StateConfig {
-            backend: StateBackend::Memory,
-            ttl: Duration::ZERO,
-            memory_limit: 1 << 30,
-            deltas_per_base: 10,
-        },
-        checkpoint: CheckpointConfig {
-            storage: StorageConfig {
-                url: "memory://test".to_owned(),
-                endpoint: None,
-                region: None,
-                path_style: false,
-            },
-            mode: CheckpointMode::ExactlyOnce,
-            interval: second,
-            timeout: 10 * second,
-            min_pause: Duration::ZERO,
-            tolerable_failures: 1,
-            retain: 1,
-            expiration: Duration::ZERO,
-            max_uncheckpointed_bytes: 1 << 20,
-        },
-        restart: RestartStrategy::FixedDelay { attempts: 10, delay: second },
-        on_unreadable: OnUnreadable::Stop,
-        restore_from: None,
-        liveness: weir_protocol::LivenessConfig::default(),
-    };
+    let mut config = weir_protocol::testing::config("test-job", "memory://test");
+    (config.name, config.parallelism, config.task_slots) = ("test".to_owned(), parallelism, parallelism);
+    config.state.deltas_per_base = 10;
+    config.checkpoint.timeout = 10 * second;
+    (config.checkpoint.tolerable_failures, config.checkpoint.expiration) = (1, Duration::ZERO);
+    config.checkpoint.max_uncheckpointed_bytes = 1 << 20;
+    config.restart = RestartStrategy::FixedDelay { attempts: 10, delay: second };
     Options {
         garbage_every: 1,
+        reread_after: Duration::ZERO,
         gather: Duration::ZERO,
         adoption_patience: Duration::ZERO,
         ..Options::new(config, graph(parallelism), "spec")

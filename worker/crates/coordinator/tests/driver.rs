@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use weir_checkpoint::journal::JournalView;
+use weir_checkpoint::probe::{ProbeError, Promise};
 use weir_checkpoint::store::MemoryStore;
 use weir_checkpoint::{Body, StopReason, Store};
 use weir_coordinator::status::JobState;
@@ -14,10 +15,11 @@ use weir_coordinator::{
     testing::registration,
 };
 use weir_protocol::{
-    Blob, CheckpointKind, FromWorker, PhaseTimes, RestoreReport, SinkHandles, Stamp, SubtaskAck, SubtaskId,
-    ToWorker, TransformId, VertexId, WorkerId,
+    Blob, CheckpointKind, FailureKind, FromWorker, PhaseTimes, RestoreReport, SinkHandles, Stamp, SubtaskAck,
+    SubtaskId, ToWorker, TransformId, VertexId, WorkerId,
 };
 use weir_runtime::{SeededRandom, SystemClock};
+use weir_testing::{Faults, FaultyStore, RacyStore};
 
 /// One worker with all subtasks; its sources end when told, its sink has one handle per checkpoint.
 struct Host {
@@ -77,6 +79,10 @@ impl WorkerLink for Host {
     }
 }
 
+/// A coordinator that has not begun, its status, and the way to stop it.
+type Started =
+    (Coordinator, tokio::sync::watch::Receiver<Arc<weir_coordinator::JobStatus>>, mpsc::Sender<StopRequest>);
+
 struct Job {
     store: MemoryStore,
     committed: Arc<Mutex<BTreeMap<u64, usize>>>,
@@ -87,14 +93,11 @@ impl Job {
         Self { store: MemoryStore::default(), committed: Arc::default() }
     }
 
-    fn coordinator(
-        &self,
-        bounded: bool,
-    ) -> (
-        Coordinator,
-        tokio::sync::watch::Receiver<Arc<weir_coordinator::JobStatus>>,
-        mpsc::Sender<StopRequest>,
-    ) {
+    fn coordinator(&self, bounded: bool) -> Started {
+        self.coordinator_over(Arc::new(self.store.clone()), bounded)
+    }
+
+    fn coordinator_over(&self, store: Arc<dyn Store>, bounded: bool) -> Started {
         let (events, received) = mpsc::channel(1000);
         let registered =
             LinkEvent::Registered { worker: WorkerId(1), registration: Box::new(registration(2, "here")) };
@@ -104,7 +107,7 @@ impl Job {
         let mut options = testing::options(2);
         options.config.checkpoint.interval = Duration::from_millis(10);
         let shell = Shell {
-            store: Arc::new(self.store.clone()),
+            store,
             workers: Workers { link, events: received },
             clock: Arc::new(SystemClock::default()),
             random: Arc::new(SeededRandom::new(7)),
@@ -185,6 +188,44 @@ async fn a_coordinator_that_is_overtaken_says_so_and_exits() {
 }
 
 #[tokio::test]
+async fn a_store_that_is_away_at_the_start_is_waited_for_and_the_status_says_so() {
+    let job = Job::new();
+    let inner: Arc<dyn Store> = Arc::new(job.store.clone());
+    let store = Arc::new(FaultyStore::new(inner, 1, Faults::outage()));
+    let (mut coordinator, mut status, _stop) = job.coordinator_over(store.clone(), true);
+    let trying = tokio::spawn(async move {
+        let tried = coordinator.try_store().await;
+        (coordinator, tried)
+    });
+    let waits = |s: &Arc<weir_coordinator::JobStatus>| s.detail.as_deref() == Some("waiting for the storage");
+    let seen = status.wait_for(waits).await.expect("the coordinator lives").clone();
+    assert_eq!((seen.state, seen.troubles[0].kind), (JobState::Starting, FailureKind::Store));
+    store.set(Faults::default());
+    let (coordinator, tried) = trying.await.expect("no panic");
+    assert_eq!(tried, Ok(None));
+    assert_eq!(status.borrow().troubles, []);
+    assert!(matches!(coordinator.run().await, Exit::Finished { .. }));
+}
+
+#[tokio::test]
+async fn whoever_waits_for_a_store_can_be_told_to_stop() {
+    let job = Job::new();
+    let inner: Arc<dyn Store> = Arc::new(job.store.clone());
+    let store = Arc::new(FaultyStore::new(inner, 1, Faults::outage()));
+    let (mut coordinator, _status, stop) = job.coordinator_over(store, true);
+    stop.send(StopRequest::Graceful).await.expect("the coordinator lives");
+    assert_eq!(coordinator.try_store().await, Ok(Some(Exit::Stopped { last: None, complete: false })));
+}
+
+#[tokio::test]
+async fn a_store_that_answers_and_breaks_its_promises_is_refused_at_once() {
+    let job = Job::new();
+    let (mut coordinator, ..) = job.coordinator_over(Arc::new(RacyStore::default()), true);
+    let tried = coordinator.try_store().await;
+    assert!(matches!(tried, Err(ProbeError::Broken { promise: Promise::OneCreator, .. })), "{tried:?}");
+}
+
+#[tokio::test]
 async fn the_status_is_served_and_what_is_not_there_is_said_clearly() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let job = Job::new();
@@ -195,7 +236,9 @@ async fn the_status_is_served_and_what_is_not_there_is_said_clearly() {
     let at = listener.local_addr().expect("an address");
     let (end, ended) = tokio::sync::oneshot::channel::<()>();
     let server =
-        tokio::spawn(http::serve(listener, http::Api { status, requests }, async move { drop(ended.await) }));
+        tokio::spawn(http::serve(listener, http::Api { status, requests, more: None }, async move {
+            drop(ended.await)
+        }));
     for (path, expected) in [
         (
             "/v1/job",

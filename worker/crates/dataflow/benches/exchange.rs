@@ -141,40 +141,7 @@ fn job(rows: &RecordBatch, batches: u64, arrived: &Arc<Arrived>) -> Job {
 }
 
 fn config() -> JobConfig {
-    JobConfig {
-        uid: JobUid::new(JOB).expect("a uid"),
-        name: JOB.to_owned(),
-        sql: String::new(),
-        parallelism: 1,
-        max_parallelism: 128,
-        task_slots: 1,
-        state: StateConfig {
-            backend: StateBackend::Memory,
-            ttl: Duration::ZERO,
-            memory_limit: 1 << 30,
-            deltas_per_base: 8,
-        },
-        checkpoint: CheckpointConfig {
-            storage: StorageConfig {
-                url: "memory://bench".to_owned(),
-                endpoint: None,
-                region: None,
-                path_style: false,
-            },
-            mode: CheckpointMode::ExactlyOnce,
-            interval: Duration::from_secs(60),
-            timeout: Duration::from_secs(60),
-            min_pause: Duration::ZERO,
-            tolerable_failures: 0,
-            retain: 1,
-            expiration: Duration::from_secs(60),
-            max_uncheckpointed_bytes: u64::MAX,
-        },
-        restart: RestartStrategy::None,
-        on_unreadable: OnUnreadable::Stop,
-        restore_from: None,
-        liveness: LivenessConfig::default(),
-    }
+    weir_protocol::testing::config(JOB, "memory://bench")
 }
 
 struct Worker {

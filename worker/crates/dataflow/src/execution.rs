@@ -24,8 +24,9 @@ use crate::snapshot::Swept;
 use crate::upload::{Part, Uploaded};
 use crate::{Barrier, IoFuture};
 
-/// How long the slots of an execution may take to end before nobody waits for them any more.
-const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// How long the slots of an execution may take to end before nobody waits for them any more. In tests that is
+/// never: there slots end by themselves, or the test waits in vain.
+const STOP_PATIENCE: Duration = Duration::from_secs(if cfg!(test) { 3600 } else { 10 });
 
 pub(crate) struct Execution {
     /// What a coordinator that comes later is told.

@@ -8,8 +8,11 @@ use crate::chain::Chain;
 use crate::slot::{Events, SlotEvent};
 use crate::{Barrier, SplitState};
 
-/// Rows taken out per step: small enough not to be felt by the rows that flow.
+/// Rows of a piece.
 const SWEEP_ROWS: usize = 4096;
+/// Pieces between two inputs: few enough for rows that flow to wait less than a millisecond, so many that the
+/// sweep outruns the writes that make it copy rows before their turn.
+const PIECES: usize = 8;
 
 /// The list of operator state that holds a source's splits.
 pub(crate) const SPLITS: &str = "splits";
@@ -175,8 +178,12 @@ impl Snapshot {
         })
     }
 
-    /// Takes the next rows out. Whether there was something to do and room for it.
+    /// Takes the next pieces out. Whether there was something to do and room for it.
     pub(crate) fn sweep(&mut self, chain: &mut Chain) -> bool {
+        (0..PIECES).take_while(|_| self.piece(chain)).count() > 0
+    }
+
+    fn piece(&mut self, chain: &mut Chain) -> bool {
         let Some(rest) = &self.rest else { return false };
         if !self.events.has_room() {
             return false;

@@ -159,7 +159,7 @@ impl Subtask {
             self.progress.first_out_us = self.clock.now().0;
         }
         if let Some(snapshot) = &mut self.snapshot {
-            // Idle slots sweep as fast as the encoder takes it; busy ones a piece per input.
+            // Idle slots sweep as fast as the encoder takes it; busy ones some pieces per input.
             let swept = snapshot.sweep(&mut self.chain);
             if snapshot.done() {
                 self.snapshot = None;

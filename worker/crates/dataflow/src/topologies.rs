@@ -25,40 +25,9 @@ use crate::*;
 use random::{Seen, random_job};
 
 pub(crate) fn config() -> JobConfig {
-    JobConfig {
-        uid: JobUid::new("test").unwrap(),
-        name: "test".to_owned(),
-        sql: String::new(),
-        parallelism: 1,
-        max_parallelism: 16,
-        task_slots: 3,
-        state: StateConfig {
-            backend: StateBackend::Memory,
-            ttl: Duration::ZERO,
-            memory_limit: 1 << 30,
-            deltas_per_base: 4,
-        },
-        checkpoint: CheckpointConfig {
-            storage: StorageConfig {
-                url: "memory://t".to_owned(),
-                endpoint: None,
-                region: None,
-                path_style: false,
-            },
-            mode: CheckpointMode::ExactlyOnce,
-            interval: Duration::from_secs(1),
-            timeout: Duration::from_secs(60),
-            min_pause: Duration::ZERO,
-            tolerable_failures: 0,
-            retain: 1,
-            expiration: Duration::from_secs(60),
-            max_uncheckpointed_bytes: u64::MAX,
-        },
-        restart: RestartStrategy::None,
-        on_unreadable: OnUnreadable::Stop,
-        restore_from: None,
-        liveness: weir_protocol::LivenessConfig::default(),
-    }
+    let mut config = weir_protocol::testing::config("test", "memory://t");
+    (config.max_parallelism, config.task_slots, config.state.deltas_per_base) = (16, 3, 4);
+    config
 }
 
 /// For one graph: some multiply their rows a good deal, and the machine may be busy.

@@ -11,6 +11,8 @@ mod ids;
 pub mod key_group;
 mod message;
 mod registration;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod units;
 
 pub use config::{

@@ -25,7 +25,7 @@ fn every_seed_keeps_all_invariants_and_finishes_exactly_once() {
     let (mut steps, mut checkpoints) = (0, 0);
     for seed in 0..seeds {
         let outcome = run(seed, Setup::simulation(), |_, _, _| ());
-        let replay = format!("WEIR_SEED={seed} cargo test -p weir-sim --test seeds -- --nocapture");
+        let replay = format!("WEIR_SEED={seed} cargo test --workspace --test seeds -- --nocapture");
         assert_eq!(outcome.violation, None, "seed {seed}; replay: {replay}");
         steps += outcome.steps;
         checkpoints += outcome.checkpoints;

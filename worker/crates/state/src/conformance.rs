@@ -1,6 +1,6 @@
 //! What every table has to fulfil: random writes, removals, freezes, sweeps, aborts, completions and
 //! restores at other parallelisms, against a plain map. A failing seed replays with
-//! `WEIR_SEED=<seed> cargo test -p weir-state conformance`.
+//! `WEIR_SEED=<seed> cargo test --workspace --lib conformance`.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

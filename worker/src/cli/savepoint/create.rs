@@ -17,7 +17,7 @@ use super::said;
 use crate::cli::ask::{AskError, JobAddress};
 use crate::cli::checkpoints::Opened;
 use crate::cli::storage::{Place, PlaceOptions, block_on, failed};
-use crate::cli::{Exit, Output, print, print_error, print_json};
+use crate::cli::{Exit, Output, OutputArgs, print, print_error, print_json};
 
 /// How long a store that gives no clear answer is put up with.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -52,12 +52,8 @@ pub(crate) struct CreateArgs {
     to: Option<String>,
     #[command(flatten)]
     how: PlaceOptions,
-    /// How the answer is given
-    #[arg(long, short, value_enum, default_value_t)]
-    output: Output,
-    /// The same as --output json
-    #[arg(long, conflicts_with = "output")]
-    json: bool,
+    #[command(flatten)]
+    output: OutputArgs,
 }
 
 fn storage_url(text: &str) -> Result<String, String> {
@@ -65,7 +61,7 @@ fn storage_url(text: &str) -> Result<String, String> {
 }
 
 pub(super) fn main(args: &CreateArgs) -> Exit {
-    let output = super::output(args.output, args.json);
+    let output = args.output.form();
     match (&args.http, &args.place) {
         (Some(address), _) => by_job(args, address, output),
         (None, Some(place)) => match args.how.resolve(place) {

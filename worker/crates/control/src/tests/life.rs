@@ -34,6 +34,8 @@ async fn a_worker_is_taken_and_both_hear_what_the_other_says() {
     worker.say(Outgoing::Draining);
     assert_eq!(next(&mut events).await, ServerEvent::Draining { worker: number });
 
+    // It has nothing more to say: whoever releases it waits for that, and no longer.
+    worker.says = None;
     server.release_all("over", LONG).await;
 }
 

@@ -14,10 +14,7 @@ use prost::Message;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use weir_protocol::{
-    Attempt, CheckpointConfig, CheckpointMode, Execution, JobConfig, JobUid, LivenessConfig, OnUnreadable,
-    Registration, RestartStrategy, RunningExecution, Stamp, StateBackend, StateConfig, StorageConfig,
-};
+use weir_protocol::{Attempt, Execution, JobConfig, JobUid, Registration, RunningExecution, Stamp};
 use weir_runtime::SeededRandom;
 use weir_runtime::tls::Transport;
 
@@ -29,46 +26,16 @@ use crate::{
 /// Nothing that a test waits for takes longer, also on a busy machine.
 pub(super) const LONG: Duration = Duration::from_secs(300);
 
-pub(super) fn config() -> JobConfig {
-    let second = Duration::from_secs(1);
-    let storage =
-        StorageConfig { url: "memory://x".to_owned(), endpoint: None, region: None, path_style: false };
-    JobConfig {
-        uid: JobUid::new("bids").expect("a uid"),
-        name: "bids".to_owned(),
-        sql: "SELECT 1".to_owned(),
-        parallelism: 1,
-        max_parallelism: 128,
-        task_slots: 1,
-        state: StateConfig {
-            backend: StateBackend::Memory,
-            ttl: Duration::ZERO,
-            memory_limit: 1 << 30,
-            deltas_per_base: 8,
-        },
-        checkpoint: CheckpointConfig {
-            storage,
-            mode: CheckpointMode::ExactlyOnce,
-            interval: second,
-            timeout: second,
-            min_pause: Duration::ZERO,
-            tolerable_failures: 3,
-            retain: 3,
-            expiration: second,
-            max_uncheckpointed_bytes: 1 << 20,
-        },
-        restore_from: None,
-        restart: RestartStrategy::None,
-        on_unreadable: OnUnreadable::Stop,
-        liveness: LivenessConfig::default(),
-    }
+pub(crate) fn config() -> JobConfig {
+    let sql = "SELECT 1".to_owned();
+    JobConfig { sql, ..weir_protocol::testing::config("bids", "memory://x") }
 }
 
-pub(super) fn stamp() -> Stamp {
+pub(crate) fn stamp() -> Stamp {
     Stamp { job: config().uid, attempt: Attempt(1), execution: Execution(1) }
 }
 
-pub(super) fn registration(process: &str) -> Registration {
+pub(crate) fn registration(process: &str) -> Registration {
     Registration {
         process: process.to_owned(),
         name: "host".to_owned(),

@@ -38,6 +38,8 @@ impl Step<'_> {
             // Who waited for the claim is waited for with the others.
             *first = self.at.now;
         }
+        self.warn_of_start(&claimed);
+        let state = &mut *self.state;
         match claimed.restore {
             Restore::Genesis { restore_from: None } => state.phase = Phase::Waiting,
             Restore::Genesis { restore_from: Some(from) } => self.import(from),

@@ -7,6 +7,7 @@ use weir_runtime::Timestamp;
 
 use crate::action::Action;
 use crate::event::Exit;
+use crate::handlers::manifest_loaded::Unreadable;
 use crate::permit::Message;
 use crate::placement::{Homes, Offer, place};
 use crate::state::{AfterCancel, Commits, Committing, Deployment, Gathering, Phase, State};
@@ -63,6 +64,7 @@ impl Step<'_> {
 
     /// All subtasks are up: first the commits that may be outstanding, then rows.
     pub(crate) fn admit(&mut self) {
+        self.state.unread = None;
         let outstanding = match &self.state.point {
             Some(point) => match &point.commits {
                 Commits::Outstanding(sinks) => Some((point.id, sinks.clone())),
@@ -166,10 +168,12 @@ impl Step<'_> {
         let options = self.state.options.share();
         let strategy = &options.config.restart;
         let lost = cause == RecoveryCause::LostWorker;
-        let delay = match failure.kind.retryable() {
-            true if lost => self.state.restarts.lost_worker(strategy, options.calm, self.at),
-            true => self.state.restarts.failed(strategy, self.at),
-            false => None,
+        let delay = match self.unreadable_point(failure) {
+            Some(Unreadable::ReadAgain) => Some(options.reread_after),
+            Some(Unreadable::GiveUp) => None,
+            None if !failure.kind.retryable() => None,
+            None if lost => self.state.restarts.lost_worker(strategy, options.calm, self.at),
+            None => self.state.restarts.failed(strategy, self.at),
         };
         let status = FailureStatus { at_us: self.at.now.0, subtask, failure: failure.clone() };
         let restart = RestartStatus {

@@ -4,7 +4,7 @@ use weir_protocol::{CheckpointId, Failure, FailureKind, OnUnreadable};
 
 use crate::action::Action;
 use crate::event::{Exit, Loaded};
-use crate::state::{Commits, Phase, Planning};
+use crate::state::{Commits, Phase, Planning, State};
 use crate::status::RecoveryCause;
 use crate::step::Step;
 
@@ -16,6 +16,7 @@ impl Step<'_> {
         }
         match result.and_then(|loaded| self.fitting(id, *loaded)) {
             Ok(loaded) => {
+                self.state.unread = None;
                 let asked = self.state.options.config.parallelism;
                 let parallelism = loaded.parallelism.map_or(asked, |p| p.under(asked));
                 if let Some(point) = &mut self.state.point {
@@ -66,17 +67,43 @@ impl Step<'_> {
         }
     }
 
-    /// How a failure that is not retried ends this attempt. Only where the user permits it, and only for
-    /// state that can't be read, the next one goes back to an older checkpoint.
+    /// How a failure that is not retried ends this attempt.
     pub(crate) fn exit_of(&self, failure: Failure) -> Exit {
-        let state = &*self.state;
-        let permitted = failure.kind == FailureKind::StateUnreadable
-            && state.options.config.on_unreadable == OnUnreadable::Previous;
-        let point = state.point.as_ref().map(|point| point.id).filter(|_| permitted);
-        let older = state.retained.iter().map(|kept| kept.id).filter(|id| Some(*id) < point).max();
-        match older {
-            Some(to) => Exit::StepBack { to, failure },
+        match self.state.step_back_for(&failure) {
+            Some((_, to)) => Exit::StepBack { to, failure },
             None => Exit::Failed(failure),
         }
+    }
+
+    /// Where the job permits to go back to an older checkpoint, a restore point that is missing or damaged is read
+    /// once more, and then given up, whatever the restart strategy. `None`: that is not what has happened.
+    pub(crate) fn unreadable_point(&mut self, failure: &Failure) -> Option<Unreadable> {
+        let restoring = matches!(self.state.phase, Phase::Loading | Phase::Deploying { .. });
+        let (point, _) = self.state.step_back_for(failure).filter(|_| restoring)?;
+        Some(match self.state.unread.replace(point) == Some(point) {
+            true => Unreadable::GiveUp,
+            false => Unreadable::ReadAgain,
+        })
+    }
+}
+
+/// What follows when a restore point can't be read and there is one before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unreadable {
+    /// What was seen may have been a moment's trouble.
+    ReadAgain,
+    /// It is damaged.
+    GiveUp,
+}
+
+impl State {
+    /// The restore point that can't be read, and the newest completed checkpoint before it, to which the next attempt
+    /// goes back: only where the user permits it, and only for state that is missing or damaged.
+    fn step_back_for(&self, failure: &Failure) -> Option<(CheckpointId, CheckpointId)> {
+        let permitted = failure.kind == FailureKind::StateUnreadable
+            && self.options.config.on_unreadable == OnUnreadable::Previous;
+        let point = self.point.as_ref().filter(|_| permitted)?.id;
+        let older = self.retained.iter().map(|kept| kept.id).filter(|id| *id < point).max()?;
+        Some((point, older))
     }
 }

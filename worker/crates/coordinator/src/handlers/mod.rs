@@ -21,4 +21,5 @@ mod planned;
 mod savepoints;
 mod stop;
 mod timer;
+mod warnings;
 mod workers;

@@ -50,6 +50,7 @@ impl JobStatus {
             restarts: state.memory.restarts.iter().cloned().collect(),
             recoveries: state.memory.recoveries.iter().cloned().collect(),
             troubles: troubles(state),
+            warnings: state.memory.warnings.clone(),
             last_failure: state.memory.last_failure.clone(),
             vertices,
         }
@@ -104,6 +105,7 @@ fn job_state(state: &State) -> JobState {
 
 fn detail(state: &State) -> Option<String> {
     match &state.phase {
+        Phase::Claiming if state.journal.trouble.is_some() => Some("waiting for the storage".to_owned()),
         Phase::Claiming => Some("claiming the journal".to_owned()),
         Phase::Loading => match (&state.importing, &state.point) {
             (Some(from), _) => Some(format!("taking over the state of {from}")),

@@ -1,5 +1,6 @@
 //! Workers for tests: each answers at once what a host would say, and keeps what it runs when its coordinator
 //! goes.
+#![allow(dead_code, reason = "every test target uses a part of it")]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -42,6 +43,8 @@ struct State {
     holds: Vec<CheckpointId>,
     declined: Vec<CheckpointId>,
     released: Vec<String>,
+    /// What the next deployments fail with, one each.
+    failing: Vec<Failure>,
 }
 
 /// A cluster of them, with the store of one job.
@@ -69,6 +72,7 @@ impl Fakes {
             holds: Vec::new(),
             declined: Vec::new(),
             released: Vec::new(),
+            failing: Vec::new(),
         };
         Self { state: Arc::new(Mutex::new(state)), store: MemoryStore::default() }
     }
@@ -155,6 +159,11 @@ impl Fakes {
     /// The checkpoints for which sources were told to stop reading.
     pub(crate) fn holds(&self) -> Vec<CheckpointId> {
         self.lock().holds.clone()
+    }
+
+    /// Lets the next deployments fail, one with each of these.
+    pub(crate) fn fail_deployments(&self, with: Vec<Failure>) {
+        self.lock().failing = with;
     }
 
     pub(crate) fn declined(&self) -> Vec<CheckpointId> {
@@ -268,6 +277,10 @@ impl State {
         let Some(fake) = self.fakes.get_mut(name) else { return Vec::new() };
         let running = &mut fake.registration.running;
         match message {
+            ToWorker::Deploy { .. } if !self.failing.is_empty() => {
+                *running = None;
+                vec![FromWorker::Failed { subtask: None, failure: self.failing.remove(0) }]
+            }
             ToWorker::Deploy { parallelism, placement, restore, .. } => {
                 self.deployments += 1;
                 let mine = placement.into_iter().filter(|(_, to, _)| *to == worker);
@@ -356,6 +369,11 @@ impl Job {
         self.status.borrow().clone()
     }
 
+    /// The status, also after the end.
+    pub(crate) fn watch(&self) -> watch::Receiver<Arc<JobStatus>> {
+        self.status.clone()
+    }
+
     pub(crate) async fn ask(&self, request: Request) -> Result<Accepted, AskError> {
         self.requests.ask(request).await
     }
@@ -383,7 +401,7 @@ impl Job {
     pub(crate) async fn serve(&self) -> Server {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let at = listener.local_addr().expect("an address");
-        let api = http::Api { status: self.status.clone(), requests: self.requests.clone() };
+        let api = http::Api { status: self.status.clone(), requests: self.requests.clone(), more: None };
         tokio::spawn(http::serve(listener, api, std::future::pending()));
         Server(at)
     }

@@ -141,23 +141,43 @@ impl Aggregate {
     /// Notes the groups that a block touches for the first time, and counts its rows.
     fn visit(&mut self, chunk: &Chunk, start: usize) {
         self.signs.clear();
+        match &chunk.kinds {
+            None => self.visit_added(start),
+            Some(_) => self.visit_changed(chunk, start),
+        }
+    }
+
+    /// All rows of the block add.
+    fn visit_added(&mut self, start: usize) {
+        let (word, batch) = (self.plan.batch_word, self.batch);
+        for at in 0..self.ids.len() {
+            let id = self.ids[at];
+            let row = self.table.row_mut(id);
+            if row[word] == batch {
+                row[LIVE] = row[LIVE].wrapping_add(1);
+                continue;
+            }
+            self.touch_first(id, start + at);
+            let live = &mut self.table.row_mut(id)[LIVE];
+            *live = live.wrapping_add(1);
+        }
+    }
+
+    fn visit_changed(&mut self, chunk: &Chunk, start: usize) {
         for at in 0..self.ids.len() {
             let id = self.ids[at];
             if self.table.row(id)[self.plan.batch_word] != self.batch {
                 self.touch_first(id, start + at);
             }
-            let adds = chunk.kinds.is_none() || chunk.kind(start + at).adds();
             let live = &mut self.table.row_mut(id)[LIVE];
-            let sign = match (adds, *live) {
+            let sign = match (chunk.kind(start + at).adds(), *live) {
                 (true, _) => 1,
                 // What was never there, or was forgotten, is not taken back.
                 (false, 0) => 0,
                 (false, _) => -1,
             };
             *live = live.wrapping_add_signed(sign);
-            if chunk.kinds.is_some() {
-                self.signs.push(sign as i8);
-            }
+            self.signs.push(sign as i8);
         }
     }
 

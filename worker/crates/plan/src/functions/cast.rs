@@ -14,7 +14,7 @@ use arrow_buffer::i256;
 use arrow_schema::{DataType, TimeUnit};
 
 use super::calendar::{Civil, read_date, read_time, read_timestamp};
-use super::decimal::{rescaled, within};
+use super::decimal::{rescaled, widened, within};
 use crate::call::{Arg, Call, Eval, Function, Param, Typing};
 use crate::types::{Declared, STRING, is_approximate, is_integer, is_numeric, sql_name};
 
@@ -197,6 +197,11 @@ fn numbers(array: &ArrayRef) -> Result<Box<dyn Iterator<Item = Option<Number>> +
 }
 
 fn number_to(array: &ArrayRef, to: &DataType) -> Result<ArrayRef, String> {
+    if let DataType::Decimal128(precision, scale) = to
+        && let Some(wide) = widened(array, *precision, *scale)
+    {
+        return Ok(Arc::new(wide.with_precision_and_scale(*precision, *scale).map_err(|e| e.to_string())?));
+    }
     let numbers = numbers(array)?;
     macro_rules! collect {
         ($t:ty, $f:expr) => {

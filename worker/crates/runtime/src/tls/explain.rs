@@ -1,6 +1,6 @@
 //! Errors of TLS in words that say what to do.
 
-use std::io;
+use std::{error, fmt, io};
 
 use rustls::{AlertDescription, CertificateError, Error};
 
@@ -12,15 +12,34 @@ pub fn explain(error: io::Error, job: &str) -> io::Error {
     let words = match error.get_ref().and_then(|e| e.downcast_ref::<Error>()) {
         Some(tls) => words(tls, job),
         None if error.kind() == io::ErrorKind::UnexpectedEof => Some(
-            "the peer closed the connection in the TLS handshake; perhaps it speaks plaintext, or it refused this \
-             process's certificate"
+            "the peer closed the connection without a word; if it does so at every try, it may speak plaintext, or \
+             refuse this process's certificate"
                 .to_owned(),
         ),
         None => None,
     };
     match words {
-        Some(words) => io::Error::new(error.kind(), format!("{words} ({error})")),
+        Some(words) => io::Error::new(error.kind(), Explained { words, source: error }),
         None => error,
+    }
+}
+
+/// Words of ours for an error, which is kept as its source.
+#[derive(Debug)]
+struct Explained {
+    words: String,
+    source: io::Error,
+}
+
+impl fmt::Display for Explained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words)
+    }
+}
+
+impl error::Error for Explained {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        Some(&self.source)
     }
 }
 

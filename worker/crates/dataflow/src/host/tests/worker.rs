@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -223,38 +222,5 @@ pub(super) fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn config() -> JobConfig {
-    JobConfig {
-        uid: JobUid::new("test").unwrap(),
-        name: "test".to_owned(),
-        sql: String::new(),
-        parallelism: 2,
-        max_parallelism: 16,
-        task_slots: 3,
-        state: StateConfig {
-            backend: StateBackend::Memory,
-            ttl: Duration::ZERO,
-            memory_limit: 1 << 30,
-            deltas_per_base: 4,
-        },
-        checkpoint: CheckpointConfig {
-            storage: StorageConfig {
-                url: "memory://t".to_owned(),
-                endpoint: None,
-                region: None,
-                path_style: false,
-            },
-            mode: CheckpointMode::ExactlyOnce,
-            interval: Duration::from_secs(1),
-            timeout: Duration::from_secs(60),
-            min_pause: Duration::ZERO,
-            tolerable_failures: 0,
-            retain: 1,
-            expiration: Duration::from_secs(60),
-            max_uncheckpointed_bytes: u64::MAX,
-        },
-        restart: RestartStrategy::None,
-        on_unreadable: OnUnreadable::Stop,
-        restore_from: None,
-        liveness: weir_protocol::LivenessConfig::default(),
-    }
+    JobConfig { parallelism: 2, ..crate::topologies::config() }
 }

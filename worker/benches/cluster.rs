@@ -1,0 +1,254 @@
+//! A job over several processes: how soon it goes on when one of them dies, and what it costs when none does.
+//! `cargo bench --workspace --bench cluster [-- FILTER] [--runs N]`
+//!
+//! Prints one JSON object per case, with medians:
+//! - `kill-…`: one of three workers gets SIGKILL. Milliseconds from there until the coordinator notices, until
+//!   subtasks have places again, until their state is read, until a sink gets its first row. With a standby
+//!   worker, or with one that is started at the moment of the death.
+//! - `adopt`: the coordinator gets SIGKILL and the next one is started. The longest time without output of the
+//!   workers in calm times and from shortly before the death until two checkpoints are completed after it.
+//! - `cost-…`: the same job by `weir run` and by a coordinator and a worker of two slots, in turn: CPU seconds and
+//!   the time from the start of the processes to the end, as ratios.
+#![allow(clippy::print_stdout, clippy::expect_used, clippy::panic, reason = "a bench prints what it found")]
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use nix::sys::resource::{UsageWho, getrusage};
+use serde_json::{Value, json};
+use support::LONG;
+use support::cluster::{Cluster, Secrecy, completed};
+use support::place::{DONE, Place, Running};
+
+/// Keys come in turn, then again.
+fn counts(keys: u64, rate: u64, rows: Option<u64>, sink: &str) -> String {
+    let end = rows.map_or(1_000_000_000_000, |rows| rows - 1);
+    format!(
+        "CREATE TABLE keys (k BIGINT NOT NULL) WITH (
+  'connector' = 'datagen', 'rows-per-second' = '{rate}', 'fields.k.kind' = 'sequence', 'fields.k.start' = '0',
+  'fields.k.end' = '{end}');
+CREATE TABLE sink (k BIGINT, n BIGINT, s BIGINT) WITH ('connector' = '{sink}');
+INSERT INTO sink SELECT MOD(k, {keys}), COUNT(*), SUM(k) FROM keys GROUP BY MOD(k, {keys});
+"
+    )
+}
+
+fn now_us() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_micros() as u64)
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// A death and what came after it: milliseconds since.
+struct Death {
+    noticed: f64,
+    placed: f64,
+    deployed: f64,
+    first_row: f64,
+    local_mib: f64,
+    fetched_mib: f64,
+}
+
+fn deaths(keys: u64, rate: u64, standby: bool, runs: usize) -> (f64, Vec<Death>) {
+    let place = Place::new("deaths", &counts(keys, rate, None, "blackhole"), &[]);
+    let set = ["parallelism=3", "checkpoint.interval=500ms", "restart.delay=0s", "state.memoryLimit=4Gi"];
+    let mut cluster = Cluster::start(place, Secrecy::Tls, &set);
+    let folders: Vec<String> =
+        (0..runs + 8).map(|n| cluster.place.path(&format!("w{n}")).display().to_string()).collect();
+    let mut folders = folders.iter();
+    let mut start = |cluster: &Cluster| {
+        cluster.worker(1, &["--scratch", folders.next().expect("enough"), "--scratch-limit", "8Gi"])
+    };
+    let mut workers: Vec<Running> = (0..3 + usize::from(standby)).map(|_| start(&cluster)).collect();
+    cluster.wait_for("all keys", |s| s["sourceRows"].as_u64().is_some_and(|rows| rows > keys));
+    let mut found = Vec::new();
+    let mut state = 0.0;
+    for _ in 0..runs {
+        let from = completed(&cluster.status().unwrap_or_default());
+        let status = cluster.wait_for_checkpoints(from, 3);
+        state = state_mib(&status);
+        let execution = status["execution"].as_u64().unwrap_or(0);
+        let victim = busy(&status, &workers);
+        let at = now_us();
+        workers.remove(victim).kill();
+        workers.push(start(&cluster));
+        let recovered = |s: &Value| {
+            let all = s["recoveries"].as_array().cloned().unwrap_or_default();
+            all.into_iter().find(|r| r["execution"].as_u64() > Some(execution) && r["firstRowUs"].is_u64())
+        };
+        let status = cluster.wait_for("rows", |s| recovered(s).is_some());
+        let report = recovered(&status).expect("found before");
+        let since = |name: &str| (report[name].as_u64().unwrap_or(0) as f64 - at as f64) / 1e3;
+        let mib = |name: &str| report["restored"][name].as_f64().unwrap_or(f64::NAN) / 1048576.0;
+        found.push(Death {
+            noticed: since("detectedUs"),
+            placed: since("placedUs"),
+            deployed: since("deployedUs"),
+            first_row: since("firstRowUs"),
+            local_mib: mib("localBytes"),
+            fetched_mib: mib("storedBytes"),
+        });
+    }
+    (state, found)
+}
+
+/// MiB of working state.
+fn state_mib(status: &Value) -> f64 {
+    let vertices = status["vertices"].as_array().into_iter().flatten();
+    vertices.filter_map(|v| v["stateBytes"].as_f64()).sum::<f64>() / 1048576.0
+}
+
+fn busy(status: &Value, processes: &[Running]) -> usize {
+    let used = |w: &&Value| w["used"] != 0;
+    let names: Vec<String> = status["workers"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter(used)
+        .map(|w| w["name"].as_str().unwrap_or_default().to_owned())
+        .collect();
+    let is = |p: &Running| names.iter().any(|name| name.ends_with(&format!("({})", p.id())));
+    processes.iter().position(is).unwrap_or_else(|| panic!("nobody works: {status:#?}"))
+}
+
+fn kill(label: &str, keys: u64, rate: u64, standby: bool, runs: usize) {
+    let (state_mib, deaths) = deaths(keys, rate, standby, runs);
+    let of = |f: fn(&Death) -> f64| median(&deaths.iter().map(f).collect::<Vec<_>>()).round();
+    let (least, most) = deaths
+        .iter()
+        .fold((f64::MAX, 0.0_f64), |(least, most), d| (least.min(d.first_row), most.max(d.first_row)));
+    println!(
+        "{}",
+        json!({
+            "case": label, "runs": deaths.len(), "keys": keys, "state_mib": state_mib.round(),
+            "noticed_ms": of(|d| d.noticed), "placed_ms": of(|d| d.placed), "deployed_ms": of(|d| d.deployed),
+            "first_row_ms": of(|d| d.first_row), "first_row_ms_least": least.round(), "first_row_ms_most": most.round(),
+            "local_mib": of(|d| d.local_mib), "fetched_mib": of(|d| d.fetched_mib),
+        })
+    );
+}
+
+/// Looks at the length of what workers print all the time; the longest time without growth, milliseconds.
+fn longest_silence(workers: &[Running], mut enough: impl FnMut() -> bool) -> f64 {
+    let mut seen: Vec<(u64, Instant)> = workers.iter().map(|w| (w.log_bytes(), Instant::now())).collect();
+    let mut longest = Duration::ZERO;
+    let mut look = 0_u32;
+    loop {
+        for (worker, (bytes, since)) in workers.iter().zip(&mut seen) {
+            let new = worker.log_bytes();
+            if new != *bytes {
+                longest = longest.max(since.elapsed());
+                (*bytes, *since) = (new, Instant::now());
+            }
+        }
+        look += 1;
+        if look.is_multiple_of(20) && enough() {
+            return longest.as_secs_f64() * 1e3;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn adopt(runs: usize) {
+    let place = Place::new("adopt", &counts(1_000, 3_000, None, "print"), &[]);
+    let mut cluster = Cluster::start(place, Secrecy::Tls, &["parallelism=3"]);
+    let workers: Vec<Running> = (0..3).map(|_| cluster.worker(1, &[])).collect();
+    let (mut calm, mut adopted, mut took) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..runs {
+        let status = cluster.status().unwrap_or_default();
+        let status = cluster.wait_for_checkpoints(completed(&status), 2);
+        let end = Instant::now() + Duration::from_secs(2);
+        calm.push(longest_silence(&workers, || Instant::now() > end));
+        let before = completed(&cluster.status().unwrap_or(status));
+        let at = now_us();
+        cluster.coordinator.signal("KILL");
+        cluster.coordinator.wait(LONG);
+        cluster.next_coordinator();
+        adopted.push(longest_silence(&workers, || {
+            let status = cluster.status().unwrap_or_default();
+            status["state"] == "Running" && completed(&status) >= before + 2
+        }));
+        let status = cluster.status().unwrap_or_default();
+        let newest = status["recoveries"].as_array().and_then(|all| all.last().cloned()).unwrap_or_default();
+        assert_eq!(newest["cause"], "Adoption", "{status:#?}");
+        took.push((newest["runningUs"].as_u64().unwrap_or(0) as f64 - at as f64) / 1e3);
+    }
+    println!(
+        "{}",
+        json!({
+            "case": "adopt", "runs": runs, "longest_silence_ms_calm": median(&calm).round(),
+            "longest_silence_ms_adopted": median(&adopted).round(), "running_after_ms": median(&took).round(),
+        })
+    );
+}
+
+fn children_cpu() -> f64 {
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("the system counts");
+    [usage.user_time(), usage.system_time()]
+        .iter()
+        .map(|t| t.tv_sec() as f64 + t.tv_usec() as f64 / 1e6)
+        .sum()
+}
+
+fn cost(label: &str, sql: &str, runs: usize) {
+    let set = ["parallelism=2", "checkpoint.interval=1s"];
+    let (mut wall, mut cpu) = (Vec::new(), Vec::new());
+    for _ in 0..runs {
+        let place = Place::new("cost", sql, &[]);
+        let (before, start) = (children_cpu(), Instant::now());
+        place.finish(&set);
+        let alone = (start.elapsed().as_secs_f64(), children_cpu() - before);
+        let (before, start) = (children_cpu(), Instant::now());
+        let mut cluster = Cluster::start(Place::new("cost", sql, &[]), Secrecy::Tls, &set);
+        let mut worker = cluster.worker(2, &[]);
+        assert_eq!(cluster.coordinator.wait(LONG), DONE, "{}", cluster.coordinator.log());
+        assert_eq!(worker.wait(LONG), DONE, "{}", worker.log());
+        wall.push(start.elapsed().as_secs_f64() / alone.0);
+        cpu.push((children_cpu() - before) / alone.1);
+    }
+    let round = |values: &[f64]| (median(values) * 1e3).round() / 1e3;
+    println!(
+        "{}",
+        json!({ "case": label, "runs": runs, "time_to_one_process": round(&wall), "cpu_to_one_process": round(&cpu) })
+    );
+}
+
+fn main() {
+    let mut runs = 5;
+    let mut filter = String::new();
+    let mut args = std::env::args().skip(1).filter(|a| a != "--bench");
+    while let Some(arg) = args.next() {
+        if arg == "--runs" {
+            runs = args.next().and_then(|n| n.parse().ok()).expect("--runs takes a number");
+        } else {
+            filter = arg;
+        }
+    }
+    let wanted = |label: &str| label.contains(&filter);
+    for (label, keys, rate, standby) in [
+        ("kill-small-standby", 1_000, 50_000, true),
+        ("kill-small", 1_000, 50_000, false),
+        ("kill-5m-standby", 5_000_000, 400_000, true),
+        ("kill-5m", 5_000_000, 400_000, false),
+        ("kill-1gb-standby", 12_000_000, 400_000, true),
+        ("kill-1gb", 12_000_000, 400_000, false),
+    ] {
+        if wanted(label) {
+            kill(label, keys, rate, standby, runs);
+        }
+    }
+    if wanted("adopt") {
+        adopt(runs);
+    }
+    for (label, keys) in [("cost-1k", 1_000), ("cost-1m", 1_000_000)] {
+        if wanted(label) {
+            cost(label, &counts(keys, 0, Some(60_000_000), "blackhole"), runs);
+        }
+    }
+}
