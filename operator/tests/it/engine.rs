@@ -97,6 +97,10 @@ impl Engine {
         match self.state {
             "Starting" | "Restarting" if self.stopping => self.state = "Stopped",
             "Starting" | "Restarting" if self.sql.contains("FAILS") => self.state = "Failed",
+            // Where no rows flow it changes at once.
+            "Starting" | "Restarting" if self.rescaling_to.is_some_and(|to| slots >= to) => {
+                self.parallelism = self.rescaling_to.take().unwrap_or(self.parallelism);
+            }
             "Starting" | "Restarting" if slots >= self.parallelism => self.state = "Running",
             "Running" if slots < self.parallelism && self.rescaling_to.is_none() => self.state = "Restarting",
             "Running" if self.stopping => {

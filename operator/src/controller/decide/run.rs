@@ -156,12 +156,14 @@ fn start_again(facts: &Facts<'_>) -> Vec<Step> {
     pods.map(|p| delete(&p.name, &p.uid)).collect()
 }
 
-/// Asks for the parallelism that is wanted. Slots may still be coming: the coordinator waits for them.
+/// Asks for the parallelism that is wanted. Slots may still be coming: the coordinator waits for them. Also of one
+/// that has not come up: a job that was rescaled goes on at what it was rescaled to, whatever its manifest says,
+/// and may wait for workers that nobody makes.
 fn rescale(facts: &Facts<'_>, wanted: &Wanted) -> Option<Step> {
     let report = facts.observed.coordinator.report()?;
     let parallelism = wanted.config.parallelism;
-    let able =
-        matches!(report.state, EngineState::Running | EngineState::Restarting) && report.parallelism > 0;
+    let leaves = matches!(report.state, EngineState::Stopping | EngineState::Fenced);
+    let able = !leaves && !report.has_ended() && report.parallelism > 0;
     let asks = able && report.parallelism != parallelism && report.rescaling_to.is_none();
     asks.then_some(Step::Ask(Ask::Rescale { parallelism }))
 }
