@@ -22,6 +22,10 @@ use weir_protocol::{
 };
 use weir_runtime::{SeededRandom, SystemClock, Timestamp};
 
+/// As in the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const SLOTS: u32 = 10;
 /// Deltas that a table builds on, each in another object.
 const DELTAS: u64 = 5;
