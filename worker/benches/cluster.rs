@@ -14,9 +14,11 @@
 #[path = "../tests/support/mod.rs"]
 mod support;
 
+mod measure;
+
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use nix::sys::resource::{UsageWho, getrusage};
+use measure::{arguments, children_cpu, median};
 use serde_json::{Value, json};
 use support::LONG;
 use support::cluster::{Cluster, Secrecy, completed};
@@ -37,12 +39,6 @@ INSERT INTO sink SELECT MOD(k, {keys}), COUNT(*), SUM(k) FROM keys GROUP BY MOD(
 
 fn now_us() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |t| t.as_micros() as u64)
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut values = values.to_vec();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// A death and what came after it: milliseconds since.
@@ -119,7 +115,7 @@ fn busy(status: &Value, processes: &[Running]) -> usize {
 
 fn kill(label: &str, keys: u64, rate: u64, standby: bool, runs: usize) {
     let (state_mib, deaths) = deaths(keys, rate, standby, runs);
-    let of = |f: fn(&Death) -> f64| median(&deaths.iter().map(f).collect::<Vec<_>>()).round();
+    let of = |f: fn(&Death) -> f64| median(deaths.iter().map(f).collect()).round();
     let (least, most) = deaths
         .iter()
         .fold((f64::MAX, 0.0_f64), |(least, most), d| (least.min(d.first_row), most.max(d.first_row)));
@@ -182,18 +178,10 @@ fn adopt(runs: usize) {
     println!(
         "{}",
         json!({
-            "case": "adopt", "runs": runs, "longest_silence_ms_calm": median(&calm).round(),
-            "longest_silence_ms_adopted": median(&adopted).round(), "running_after_ms": median(&took).round(),
+            "case": "adopt", "runs": runs, "longest_silence_ms_calm": median(calm).round(),
+            "longest_silence_ms_adopted": median(adopted).round(), "running_after_ms": median(took).round(),
         })
     );
-}
-
-fn children_cpu() -> f64 {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("the system counts");
-    [usage.user_time(), usage.system_time()]
-        .iter()
-        .map(|t| t.tv_sec() as f64 + t.tv_usec() as f64 / 1e6)
-        .sum()
 }
 
 fn cost(label: &str, sql: &str, runs: usize) {
@@ -212,24 +200,15 @@ fn cost(label: &str, sql: &str, runs: usize) {
         wall.push(start.elapsed().as_secs_f64() / alone.0);
         cpu.push((children_cpu() - before) / alone.1);
     }
-    let round = |values: &[f64]| (median(values) * 1e3).round() / 1e3;
+    let round = |values: Vec<f64>| (median(values) * 1e3).round() / 1e3;
     println!(
         "{}",
-        json!({ "case": label, "runs": runs, "time_to_one_process": round(&wall), "cpu_to_one_process": round(&cpu) })
+        json!({ "case": label, "runs": runs, "time_to_one_process": round(wall), "cpu_to_one_process": round(cpu) })
     );
 }
 
 fn main() {
-    let mut runs = 5;
-    let mut filter = String::new();
-    let mut args = std::env::args().skip(1).filter(|a| a != "--bench");
-    while let Some(arg) = args.next() {
-        if arg == "--runs" {
-            runs = args.next().and_then(|n| n.parse().ok()).expect("--runs takes a number");
-        } else {
-            filter = arg;
-        }
-    }
+    let (filter, runs) = arguments();
     let wanted = |label: &str| label.contains(&filter);
     for (label, keys, rate, standby) in [
         ("kill-small-standby", 1_000, 50_000, true),

@@ -6,11 +6,13 @@
 //! The cases `change-*` keep a state of many keys of which few change: first all keys, then those few.
 #![allow(clippy::print_stdout, clippy::expect_used, reason = "a bench prints what it found")]
 
+mod measure;
+
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::sys::resource::{UsageWho, getrusage};
+use measure::{arguments, children_cpu, median};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -123,14 +125,6 @@ fn cases() -> Vec<Case> {
     cases
 }
 
-fn children_cpu() -> f64 {
-    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).expect("the system counts");
-    [usage.user_time(), usage.system_time()]
-        .iter()
-        .map(|t| t.tv_sec() as f64 + t.tv_usec() as f64 / 1e6)
-        .sum()
-}
-
 /// Highest resident memory so far in MiB.
 fn resident(pid: u32) -> Option<f64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -182,22 +176,8 @@ fn manifest_of(case: &Case, interval: &str, folder: &Path) -> String {
     )
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
 fn main() {
-    let mut runs = 5;
-    let mut filter = String::new();
-    let mut args = std::env::args().skip(1).filter(|a| a != "--bench");
-    while let Some(arg) = args.next() {
-        if arg == "--runs" {
-            runs = args.next().and_then(|n| n.parse().ok()).expect("--runs takes a number");
-        } else {
-            filter = arg;
-        }
-    }
+    let (filter, runs) = arguments();
     for case in cases().iter().filter(|c| c.name.contains(&filter)) {
         let (mut without, mut every_second) = (Vec::new(), Vec::new());
         for _ in 0..runs {

@@ -3,36 +3,38 @@
 use std::fmt;
 
 use tracing::{Event, Subscriber};
-use tracing_subscriber::fmt::format::{Format, Json, Writer};
+use tracing_subscriber::fmt::format::{Format, Full, Json, Writer};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 use weir_runtime::LogIds;
 
-/// Lines for people, with the ids at their ends.
+/// Lines in the form `F`, with the ids.
 #[derive(Debug)]
-pub struct TextLines(Format);
+pub struct Lines<F> {
+    form: Format<F>,
+    /// A line of that form, with ids and the number of the process.
+    with_ids: fn(&str, &LogIds, u32) -> String,
+}
 
-/// One object per line, with the ids as its first members.
-#[derive(Debug)]
-pub struct JsonLines(Format<Json>);
-
-impl TextLines {
-    /// Coloured or not.
-    pub fn new(colours: bool) -> Self {
-        Self(tracing_subscriber::fmt::format().with_ansi(colours))
+impl Lines<Full> {
+    /// For people, coloured or not, with the ids at their ends.
+    pub fn text(colours: bool) -> Self {
+        Self { form: tracing_subscriber::fmt::format().with_ansi(colours), with_ids: text }
     }
 }
 
-impl Default for JsonLines {
-    fn default() -> Self {
-        Self(tracing_subscriber::fmt::format().json())
+impl Lines<Json> {
+    /// One object per line, with the ids as its first members.
+    pub fn json() -> Self {
+        Self { form: tracing_subscriber::fmt::format().json(), with_ids: json }
     }
 }
 
-impl<S, N> FormatEvent<S, N> for TextLines
+impl<S, N, F> FormatEvent<S, N> for Lines<F>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
+    Format<F>: FormatEvent<S, N>,
 {
     fn format_event(
         &self,
@@ -41,25 +43,8 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let mut line = String::new();
-        self.0.format_event(context, Writer::new(&mut line), event)?;
-        writer.write_str(&text(&line, &LogIds::now(), std::process::id()))
-    }
-}
-
-impl<S, N> FormatEvent<S, N> for JsonLines
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        let mut line = String::new();
-        self.0.format_event(context, Writer::new(&mut line), event)?;
-        writer.write_str(&json(&line, &LogIds::now(), std::process::id()))
+        self.form.format_event(context, Writer::new(&mut line), event)?;
+        writer.write_str(&(self.with_ids)(&line, &LogIds::now(), std::process::id()))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
-use weir::logs::{JsonLines, TextLines};
+use weir::logs::Lines;
 
 /// How much is logged, and in which form.
 #[derive(Debug, Args)]
@@ -56,8 +56,8 @@ pub(super) fn start(args: &LogArgs) {
     let base = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let coloured = colours(&std::io::stderr());
     let started = match args.log_format {
-        LogFormat::Text => base.with_ansi(coloured).event_format(TextLines::new(coloured)).try_init(),
-        LogFormat::Json => base.json().event_format(JsonLines::default()).try_init(),
+        LogFormat::Text => base.with_ansi(coloured).event_format(Lines::text(coloured)).try_init(),
+        LogFormat::Json => base.json().event_format(Lines::json()).try_init(),
     };
     if let Some(error) = wrong {
         tracing::warn!(filter = %args.log, %error, "the log filter can't be read; logging warnings");

@@ -7,13 +7,10 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Decimal128Type, Int8Type, Int16Type, Int32Type, Int64Type};
 use arrow_array::{Array, ArrayRef, Decimal128Array};
 use arrow_buffer::{NullBuffer, i256};
-use arrow_schema::DataType;
+use arrow_schema::{DECIMAL128_MAX_PRECISION, DataType};
 
 use crate::call::Eval;
 use crate::types::as_decimal;
-
-/// Digits that always fit into 128 bits.
-const MAX_PRECISION: u8 = 38;
 
 /// `+ - * / MOD` of two decimals.
 pub(super) fn binary(eval: &Eval) -> Result<ArrayRef, String> {
@@ -76,7 +73,7 @@ fn roomy(
         _ => return None,
     };
     let exact = if name == "*" { a.scale() + b.scale() } else { common };
-    if exact != scale || digits > i32::from(precision.min(MAX_PRECISION)) {
+    if exact != scale || digits > i32::from(precision.min(DECIMAL128_MAX_PRECISION)) {
         return None;
     }
     // What lies under a NULL is any number.
@@ -100,7 +97,7 @@ fn zipped(a: &Decimal128Array, b: &Decimal128Array, f: impl Fn(i128, i128) -> i1
 pub(super) fn widened(array: &ArrayRef, precision: u8, scale: i8) -> Option<Decimal128Array> {
     let (from, from_scale) = as_decimal(array.data_type())?;
     let scale = i32::from(scale);
-    if from_scale > scale || from - from_scale > i32::from(precision.min(MAX_PRECISION)) - scale {
+    if from_scale > scale || from - from_scale > i32::from(precision.min(DECIMAL128_MAX_PRECISION)) - scale {
         return None;
     }
     let power = 10_i128.pow((scale - from_scale).unsigned_abs());
@@ -150,7 +147,7 @@ fn divided(x: i256, y: i256) -> Option<i256> {
 /// The value, if it has no more digits than the precision.
 pub(super) fn within(v: i256, precision: u8) -> Option<i128> {
     let v = v.to_i128()?;
-    (v.unsigned_abs() < 10_u128.pow(u32::from(precision.min(MAX_PRECISION)))).then_some(v)
+    (v.unsigned_abs() < 10_u128.pow(u32::from(precision.min(DECIMAL128_MAX_PRECISION)))).then_some(v)
 }
 
 #[cfg(test)]
