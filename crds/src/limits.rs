@@ -65,6 +65,8 @@ pub const COORDINATOR_TIMEOUT: RangeInclusive<Duration> = SECOND..=DAY;
 pub const CANCEL_TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=DAY;
 /// `deletion.deadline`
 pub const DEADLINE: RangeInclusive<Duration> = SECOND..=Duration::from_secs(3600);
+/// `upgrade.stableWithin`
+pub const STABLE_WITHIN: RangeInclusive<Duration> = SECOND..=DAY;
 /// `state.memoryLimit`, in bytes
 pub const MEMORY: RangeInclusive<u64> = (16 << 20)..=(16 << 40);
 /// `checkpoint.maxUncheckpointedBytes`, in bytes

@@ -44,6 +44,105 @@ pub struct StreamJobStatus {
     /// What a restart would go back to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restore_point: Option<CheckpointStatus>,
+    /// What the newest change of the spec means for the job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change: Option<ChangeStatus>,
+    /// Which version of the spec runs. The operator's memory: if it is lost, the job is not harmed, but an
+    /// upgrade that fails is not taken back.
+    #[serde(default, skip_serializing_if = "VersionStatus::is_empty")]
+    pub version: VersionStatus,
+}
+
+/// What a change of the spec means for the job.
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChangeStatus {
+    /// The generation of the spec that brought it.
+    #[serde(default)]
+    pub generation: i64,
+    /// `Ignore`, `InPlace` or `Restart`.
+    #[serde(default)]
+    #[schemars(with = "String")]
+    pub class: ChangeClass,
+    /// Which fields, and why.
+    #[serde(default)]
+    #[schemars(length(max = 4096))]
+    pub message: String,
+}
+
+/// What a change needs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ChangeClass {
+    /// Nothing that runs changes.
+    #[default]
+    Ignore,
+    /// Subtasks go on, or go over a checkpoint without leaving their processes.
+    InPlace,
+    /// A last checkpoint, then new pods.
+    Restart,
+    /// One that this version does not know.
+    #[serde(other)]
+    Other,
+}
+
+/// Which version of the spec runs, by the digests of what can't be changed while the job runs.
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VersionStatus {
+    /// The one whose pods run, or will.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub current: Option<String>,
+    /// The one that completed checkpoints last: what a failed upgrade goes back to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stable: Option<String>,
+    /// The one that an upgrade was taken back from; it is not tried again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rolled_back: Option<String>,
+    /// Why it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
+    pub rolled_back_because: Option<String>,
+    /// Since when the current one runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Time>,
+    /// Since when the job is being stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stopping: Option<Time>,
+    /// How the current one ended, if it did: nothing runs any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<EndedStatus>,
+    /// The last attempt whose state was given up for an upgrade without state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fresh_after: Option<i64>,
+    /// Versions whose ConfigMaps are to go.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub superseded: Vec<String>,
+}
+
+impl VersionStatus {
+    /// Whether nothing is remembered.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// How a job ended.
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EndedStatus {
+    /// `Finished` or `Failed`.
+    #[serde(default)]
+    #[schemars(with = "String")]
+    pub state: JobState,
+    /// Why, if it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub reason: Option<Reason>,
+    /// In a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 4096))]
+    pub message: Option<String>,
 }
 
 /// Worker pods in numbers.
@@ -201,6 +300,16 @@ pub enum Reason {
     CrashLoop,
     /// A pod was evicted.
     Evicted,
+    /// A pod can't get what it mounts or takes its environment from.
+    MissingReference,
+    /// The API server does not permit a pod or another object of the job.
+    PodRefused,
+    /// The savepoint that `restoreFrom` names is not there yet.
+    WaitingForSavepoint,
+    /// The job of a savepoint does not run now.
+    WaitingForJob,
+    /// The savepoint will not be made.
+    SavepointFailed,
     /// Workers are missing.
     WorkersLost,
     /// Subtasks are going back to a checkpoint.

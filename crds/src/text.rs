@@ -60,6 +60,13 @@ fn is_units(text: &str, units: &[&str], digits: usize) -> bool {
 
 /// The bytes of a Kubernetes quantity (`2Gi`, `1500M`, `1.5G`, `1e9`), rounded up.
 pub(crate) fn quantity_bytes(text: &str) -> Option<u64> {
+    let bytes = quantity(text)?.ceil();
+    // Far below the point where f64 can't hold whole numbers any more.
+    (0.0..9e15).contains(&bytes).then_some(bytes as u64)
+}
+
+/// The number that a Kubernetes quantity stands for; what is negative or not finite is none.
+pub(crate) fn quantity(text: &str) -> Option<f64> {
     let split = text.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(text.len());
     let number: f64 = text[..split].parse().ok()?;
     let factor = match &text[split..] {
@@ -77,9 +84,7 @@ pub(crate) fn quantity_bytes(text: &str) -> Option<u64> {
         "Pi" => 1024.0_f64.powi(5),
         exponent => 10.0_f64.powi(exponent.strip_prefix(['e', 'E'])?.parse().ok()?),
     };
-    let bytes = (number * factor).ceil();
-    // Far below the point where f64 can't hold whole numbers any more.
-    (bytes.is_finite() && (0.0..9e15).contains(&bytes)).then_some(bytes as u64)
+    Some(number * factor).filter(|n| n.is_finite())
 }
 
 #[cfg(test)]

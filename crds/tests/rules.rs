@@ -3,7 +3,7 @@
 
 use kube::core::cel::{validate_cel, validate_cel_update};
 use serde_json::{Value, json};
-use weir_crds::{Given, StreamJob, check_shape, schema, to_config};
+use weir_crds::{Given, Savepoint, StreamJob, check_shape, schema, to_config};
 
 fn job(spec: Value) -> StreamJob {
     let mut job = StreamJob::new("j", serde_json::from_value(spec).expect("a spec of the test"));
@@ -15,6 +15,9 @@ fn with(spec: Value) -> Value {
     let mut spec = spec;
     if spec.get("sql").is_none() && spec.get("sqlFrom").is_none() {
         spec["sql"] = json!("SELECT 1");
+    }
+    if spec["checkpoint"].get("storage").is_none() {
+        spec["checkpoint"]["storage"] = json!("s3://bucket");
     }
     spec
 }
@@ -45,11 +48,52 @@ fn rules_between_fields_are_the_same_in_the_cluster_and_here() {
         (json!({"worker": {"env": [{"name": "A", "valueFrom": {}}]}}), false),
         (json!({"worker": {"volumes": [{"mountPath": "/a", "emptyDir": "1Gi"}]}}), true),
         (json!({"worker": {"volumes": [{"mountPath": "/a"}]}}), false),
+        (json!({"worker": {"labels": {"team": "a", "example.com/x": "b"}}}), true),
+        (json!({"worker": {"env": [{"name": "WEIR_UID", "value": "a"}]}}), false),
     ] {
         let job = job(with(spec.clone()));
         let given = Given { storage: Some("s3://bucket".to_owned()), ..Given::default() };
         assert_eq!(validate_cel(&job).is_ok(), good, "in the cluster: {spec} {:?}", validate_cel(&job));
         assert_eq!(to_config(&job, &given).is_ok(), good, "here: {spec} {:?}", to_config(&job, &given));
+    }
+}
+
+#[test]
+fn what_only_the_cluster_needs() {
+    for (spec, good) in [
+        (json!({"sql": "a"}), false),
+        (json!({"sql": "a", "checkpoint": {"interval": "1s"}}), false),
+        (json!({"sql": "a", "checkpoint": {"storage": "file:///tmp/x"}}), false),
+        (json!({"sql": "a", "checkpoint": {"storage": "memory://x"}}), false),
+        (json!({"sql": "a", "checkpoint": {"storage": "s3://bucket"}}), true),
+        (json!({"sql": "a", "checkpoint": {"storage": "s3://bucket"}, "worker": {"image": "x:1"}}), true),
+        (
+            json!({"sql": "a", "checkpoint": {"storage": "s3://bucket"}, "worker": {"image": "x:latest"}}),
+            false,
+        ),
+    ] {
+        let result = validate_cel(&job(spec.clone()));
+        assert_eq!(result.is_ok(), good, "{spec}: {result:?}");
+    }
+}
+
+#[test]
+fn a_savepoint_is_of_one_job_for_good() {
+    let savepoint = |spec: Value| {
+        let mut made = Savepoint::new("s", serde_json::from_value(spec).expect("a spec of the test"));
+        made.metadata.name = Some("s".to_owned());
+        made
+    };
+    let to = json!({"job": "a", "to": "s3://bucket"});
+    for (old, new, good) in [
+        (json!({"job": "a"}), json!({"job": "a", "deletionPolicy": "Delete"}), true),
+        (json!({"job": "a"}), json!({"job": "b"}), false),
+        (json!({"job": "a"}), to.clone(), false),
+        (to.clone(), json!({"job": "a"}), false),
+        (to.clone(), to, true),
+    ] {
+        let result = validate_cel_update(&savepoint(new.clone()), &savepoint(old.clone()));
+        assert_eq!(result.is_ok(), good, "{old} to {new}: {result:?}");
     }
 }
 
@@ -71,6 +115,7 @@ fn what_state_is_laid_out_by_can_not_be_changed() {
             false,
         ),
         (json!({"checkpoint": {"storage": "s3://bucket/a"}}), json!({}), false),
+        (json!({"worker": {"standby": 1}}), json!({"worker": {"standby": 2}}), true),
     ] {
         let result = validate_cel_update(&job(with(new.clone())), &job(with(old.clone())));
         assert_eq!(result.is_ok(), good, "{old} to {new}: {result:?}");

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::ResourceRequirements;
+
 use super::collector::Collector;
 use crate::{RestartSpec, Strategy, StreamJobSpec, WorkerSpec, limits};
 
@@ -36,7 +38,10 @@ pub(super) fn check_restart_fields(c: &mut Collector<'_>, s: &RestartSpec, strat
 pub(super) fn check_the_rest(c: &mut Collector<'_>, spec: &StreamJobSpec) {
     if let Some(worker) = &spec.worker {
         check_worker(c, worker);
+        check_resources(c, "spec.worker.resources", worker.resources.as_ref());
     }
+    let coordinator = spec.coordinator.as_ref().and_then(|c| c.resources.as_ref());
+    check_resources(c, "spec.coordinator.resources", coordinator);
     if let Some(from) = &spec.restore_from {
         match (&from.savepoint, &from.location) {
             (Some(_), Some(_)) => {
@@ -59,6 +64,8 @@ pub(super) fn check_the_rest(c: &mut Collector<'_>, spec: &StreamJobSpec) {
             (Some(_), None) => {}
         }
     }
+    let stable = spec.upgrade.as_ref().and_then(|u| u.stable_within.clone());
+    c.duration("spec.upgrade.stableWithin", &stable, &limits::STABLE_WITHIN, Duration::from_secs(600));
     let deadline = spec.deletion.as_ref().and_then(|d| d.deadline.clone());
     c.duration("spec.deletion.deadline", &deadline, &limits::DEADLINE, Duration::from_secs(120));
 }
@@ -82,6 +89,35 @@ fn check_worker(c: &mut Collector<'_>, w: &WorkerSpec) {
     }
     for (i, volume) in w.volumes.iter().flatten().enumerate() {
         check_volume(c, &format!("spec.worker.volumes[{i}]"), volume);
+    }
+}
+
+/// What Kubernetes would refuse of a pod only after the job was stopped for it.
+fn check_resources(c: &mut Collector<'_>, path: &str, resources: Option<&ResourceRequirements>) {
+    let Some(resources) = resources else { return };
+    if resources.claims.is_some() {
+        c.problem(&format!("{path}.claims"), "claims of devices are not supported");
+    }
+    for (field, quantities) in [("limits", &resources.limits), ("requests", &resources.requests)] {
+        for (name, quantity) in quantities.iter().flatten() {
+            let path = crate::shape::field_path(&format!("{path}.{field}"), name);
+            if !matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage") && !name.contains('/') {
+                c.problem(
+                    &path,
+                    "is not a resource: use cpu, memory, ephemeral-storage or an extended resource",
+                );
+            } else if crate::text::quantity(&quantity.0).is_none() {
+                c.problem(&path, format!("{:?} is not a quantity such as 500m, 2 or 1Gi", quantity.0));
+            }
+        }
+    }
+    for (name, request) in resources.requests.iter().flatten() {
+        let limit = resources.limits.as_ref().and_then(|l| l.get(name));
+        let over = limit.and_then(|l| crate::text::quantity(&l.0)).zip(crate::text::quantity(&request.0));
+        if over.is_some_and(|(limit, request)| request > limit) {
+            let path = crate::shape::field_path(&format!("{path}.requests"), name);
+            c.problem(&path, "is more than the limit");
+        }
     }
 }
 

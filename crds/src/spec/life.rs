@@ -11,6 +11,12 @@ pub struct UpgradeSpec {
     /// What the changed job starts from. Default: Savepoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<UpgradeMode>,
+
+    /// A changed job that has not completed a checkpoint within this time is taken back to what ran before,
+    /// once. 1s to 1d. Default: 10m.
+    #[schemars(regex(pattern = crate::limits::DURATION), length(max = 32))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stable_within: Option<String>,
 }
 
 /// What a changed job starts from.
@@ -34,7 +40,8 @@ pub enum UpgradeMode {
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RestoreFrom {
-    /// The id of a savepoint of this job.
+    /// A savepoint: on Kubernetes the name of a `Savepoint` object of the same namespace, of this or of another
+    /// job; for `weir run` the id of a savepoint of this job.
     #[schemars(regex(pattern = crate::limits::SAVEPOINT), length(max = 63))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub savepoint: Option<String>,

@@ -15,9 +15,10 @@ use serde::{Deserialize, Serialize};
 
 pub use checkpoint::{CheckpointSpec, Mode, OnUnreadable, RecoverySpec, RestartSpec, SecretRef, Strategy};
 pub use life::{DeletionSnapshot, DeletionSpec, RestoreFrom, UpgradeMode, UpgradeSpec};
-pub use worker::{EnvVar, KeyRef, PullPolicy, ValueFrom, VolumeMount, WorkerSpec};
+pub use worker::{CoordinatorSpec, EnvVar, KeyRef, PullPolicy, ValueFrom, VolumeMount, WorkerSpec};
 
 use crate::status::StreamJobStatus;
+use crate::the_field_describes;
 
 /// A streaming SQL job: what it computes, how wide it runs, and where its checkpoints go.
 #[derive(CustomResource, KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -72,7 +73,13 @@ use crate::status::StreamJobStatus;
         .field_path(".maxParallelism"),
     validation = Rule::new("(has(self.checkpoint) && has(self.checkpoint.storage) ? self.checkpoint.storage : '') == (has(oldSelf.checkpoint) && has(oldSelf.checkpoint.storage) ? oldSelf.checkpoint.storage : '')")
         .message("checkpoint.storage is fixed for the life of a job: make a new job, and give it restoreFrom")
-        .field_path(".checkpoint")
+        .field_path(".checkpoint"),
+    validation = Rule::new("has(self.checkpoint) && has(self.checkpoint.storage) && self.checkpoint.storage.startsWith('s3://')")
+        .message("on Kubernetes checkpoint.storage must be given, and be s3://bucket/prefix: pods do not share folders")
+        .field_path(".checkpoint"),
+    validation = Rule::new("!has(self.worker) || !has(self.worker.image) || !self.worker.image.endsWith(':latest')")
+        .message("worker.image must be a fixed version, not :latest: what runs must not change by itself")
+        .field_path(".worker")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct StreamJobSpec {
@@ -107,6 +114,10 @@ pub struct StreamJobSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub worker: Option<WorkerSpec>,
 
+    /// The coordinator's pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coordinator: Option<CoordinatorSpec>,
+
     /// Working state.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<StateSpec>,
@@ -134,11 +145,6 @@ pub struct StreamJobSpec {
     /// What happens to the state when the job is deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deletion: Option<DeletionSpec>,
-}
-
-/// In the schema an enum is described by the field that holds it, not by its type.
-fn the_field_describes(schema: &mut schemars::Schema) {
-    schema.remove("description");
 }
 
 /// The statements of a job, kept elsewhere.

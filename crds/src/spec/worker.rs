@@ -12,6 +12,11 @@ use super::SecretRef;
 
 /// The worker pods.
 #[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[x_kube(
+    validation = Rule::new("!has(self.env) || self.env.all(e, !e.name.startsWith('WEIR_'))")
+        .message("variables whose names start with WEIR_ belong to the operator")
+        .field_path(".env")
+)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct WorkerSpec {
     /// Slots per worker; a job has parallelism / taskSlots workers, rounded up. 1 to 256. Default: 1.
@@ -48,15 +53,18 @@ pub struct WorkerSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_account_name: Option<String>,
 
-    /// Labels added to the pods; those under `weir.dev` are refused.
+    /// Labels added to the pods; those under `weir.dev` are refused. At most 32.
+    #[schemars(extend("maxProperties" = 32))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<BTreeMap<String, String>>,
 
-    /// Annotations added to the pods; those under `weir.dev` are refused.
+    /// Annotations added to the pods; those under `weir.dev` are refused. At most 32.
+    #[schemars(extend("maxProperties" = 32))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub annotations: Option<BTreeMap<String, String>>,
 
-    /// Labels that a node must have.
+    /// Labels that a node must have. At most 16.
+    #[schemars(extend("maxProperties" = 16))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node_selector: Option<BTreeMap<String, String>>,
 
@@ -79,6 +87,15 @@ pub struct WorkerSpec {
     #[schemars(length(max = 16))]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub volumes: Option<Vec<VolumeMount>>,
+}
+
+/// The coordinator's pod. Image, environment and placement are those of the workers.
+#[derive(KubeSchema, Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CoordinatorSpec {
+    /// Processor and memory of the coordinator's pod. Default: the operator's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
 }
 
 /// When an image is pulled.

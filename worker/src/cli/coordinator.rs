@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use weir::process::{CoordinatorEnd, CoordinatorOptions, run_coordinator};
 use weir_checkpoint::Start;
+use weir_protocol::Attempt;
 
 use super::run::{Listen, Progress, listen, runnable};
 use super::{Exit, ended, input, print_error, transport};
@@ -25,6 +26,10 @@ pub(crate) struct CoordinatorArgs {
     /// Starts from nothing although the storage holds state of this job. That state is given up
     #[arg(long)]
     fresh: bool,
+    /// Starts from nothing as long as no attempt after this one was begun: a restart of this process goes on with
+    /// what it began
+    #[arg(long, value_name = "ATTEMPT", conflicts_with = "fresh")]
+    fresh_after: Option<u64>,
     /// Where workers connect; port 0 takes a free one
     #[arg(long, env = "WEIR_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:7070", value_parser = transport::address)]
     listen: SocketAddr,
@@ -32,6 +37,13 @@ pub(crate) struct CoordinatorArgs {
     /// serves nothing
     #[arg(long, env = "WEIR_HTTP", value_name = "ADDRESS", default_value = "127.0.0.1:0", value_parser = listen)]
     http: Listen,
+    /// Where the job is changed over HTTPS, by who shows a certificate of the job; the address of --http then only
+    /// answers reads
+    #[arg(long, env = "WEIR_ADMIN", value_name = "ADDRESS", conflicts_with = "plaintext", value_parser = transport::address)]
+    admin: Option<SocketAddr>,
+    /// Stays when the job is over, and serves its last status until the process is told to go
+    #[arg(long)]
+    stay: bool,
     #[command(flatten)]
     transport: transport::TransportArgs,
     /// Writes the addresses as JSON into this file as soon as they are listened on; for scripts
@@ -51,10 +63,16 @@ fn run(args: &CoordinatorArgs) -> Result<Exit, Exit> {
     let transport = args.transport.transport(Some(&checked.config.uid))?;
     transport::check("--listen", args.listen, &transport)?;
     let options = CoordinatorOptions {
-        start: if args.fresh { Start::Afresh } else { Start::Continue },
+        start: match args.fresh_after {
+            Some(attempt) => Start::AfreshAfter(Attempt(attempt)),
+            None if args.fresh => Start::Afresh,
+            None => Start::Continue,
+        },
         listen: args.listen,
         transport,
         http: args.http.0,
+        admin: args.admin,
+        stay: args.stay,
         progress: args.progress.mode(),
         announce: args.announce.clone(),
     };

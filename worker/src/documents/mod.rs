@@ -35,7 +35,9 @@ fn all() -> Vec<(String, String)> {
         names.sort();
         names
     };
-    paths.extend(below("docs").iter().filter(|n| n.ends_with(".md")).map(|n| format!("docs/{n}")));
+    for folder in ["docs", "docs/kubernetes"] {
+        paths.extend(below(folder).iter().filter(|n| n.ends_with(".md")).map(|n| format!("{folder}/{n}")));
+    }
     paths.push("examples/README.md".to_owned());
     let examples = below("examples").into_iter().filter(|name| root().join("examples").join(name).is_dir());
     paths.extend(examples.map(|n| format!("examples/{n}/README.md")));

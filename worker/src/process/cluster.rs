@@ -81,11 +81,13 @@ pub fn run_cluster(
             asked.first().await;
             let _ = stop.send(StopRequest::Graceful).await;
         });
-        let exit = control.coordinate(&coordination, options.start.clone(), stops).await;
+        let ended = control.coordinate(&coordination, options.start.clone(), stops).await;
         // Also if it did not come as far as that.
         control.end();
         while workers.join_next().await.is_some() {}
-        Ok(Ended { exit: exit?, signal: signals.seen() })
+        let (exit, served) = ended?;
+        drop(served);
+        Ok(Ended { exit, signal: signals.seen() })
     })
 }
 

@@ -8,9 +8,10 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use weir_checkpoint::probe::ProbeError;
 use weir_checkpoint::{Start, Store};
-use weir_coordinator::http::Api;
+use weir_coordinator::http::{self, Api};
 use weir_coordinator::{Coordinator, Exit, MoreMetrics, Options, Shell, StopRequest, Workers};
 use weir_protocol::{CheckpointId, Failure, JobConfig, JobGraph};
+use weir_runtime::tls::Transport;
 use weir_runtime::{Clock, LogIds, Random, SystemClock, SystemRandom};
 
 use super::RunError;
@@ -43,9 +44,16 @@ pub(crate) struct Coordination {
     /// How long workers that come up together are waited for, if not as usual.
     pub(crate) gather: Option<Duration>,
     http: Option<std::net::TcpListener>,
+    /// Where the job is changed, if not where its status is.
+    admin: Option<(std::net::TcpListener, Transport)>,
     /// Where traces are sent, if anywhere.
     traces: Option<Arc<Traces>>,
 }
+
+/// What is served of an attempt. It ends when this is dropped.
+pub(crate) struct Served(
+    #[expect(dead_code, reason = "dropping them is what counts")] Vec<oneshot::Sender<()>>,
+);
 
 impl Coordination {
     /// Opens the store, which may be away yet, and the address of status and metrics.
@@ -59,11 +67,7 @@ impl Coordination {
         let (clock, random) = (Arc::new(SystemClock::default()), Arc::new(SystemRandom));
         let store = weir_checkpoint::open(&config.checkpoint.storage, &config.uid).await?;
         let http = match http {
-            Some(address) => {
-                let failed = |error| RunError::Listen { what: "status", address, error };
-                let listener = TcpListener::bind(address).await.map_err(failed)?;
-                Some(listener.into_std().map_err(failed)?)
-            }
+            Some(address) => Some(bind("status", address).await?),
             None => None,
         };
         let traces = Traces::from_environment(config);
@@ -76,6 +80,7 @@ impl Coordination {
             progress,
             gather: None,
             http,
+            admin: None,
             traces,
         };
         if let Some(address) = opened.http() {
@@ -85,13 +90,23 @@ impl Coordination {
         Ok(opened)
     }
 
+    /// Lets the job be changed only by who has a certificate of it, at an address of its own.
+    pub(crate) async fn changed_at(
+        &mut self,
+        address: SocketAddr,
+        transport: Transport,
+    ) -> Result<(), RunError> {
+        self.admin = Some((bind("changes of the job", address).await?, transport));
+        Ok(())
+    }
+
     /// Where status and metrics are served.
     pub(crate) fn http(&self) -> Option<SocketAddr> {
         self.http.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
-    /// Runs one attempt to its end, as soon as the store is there. Dropping the future leaves the job to the next
-    /// coordinator.
+    /// Runs one attempt to its end, as soon as the store is there; its last status is served for as long as what
+    /// is given back lives. Dropping the future leaves the job to the next coordinator.
     ///
     /// # Errors
     /// [`RunError`]: the store can't be used, so that nothing was claimed.
@@ -101,7 +116,7 @@ impl Coordination {
         workers: Workers,
         stop: mpsc::Receiver<StopRequest>,
         more: Option<MoreMetrics>,
-    ) -> Result<Exit, RunError> {
+    ) -> Result<(Exit, Served), RunError> {
         let mut options = Options::new(self.config.clone(), self.graph.clone(), spec_digest(&self.config));
         options.start = begin.start.clone();
         options.stepped_back = begin.stepped_back.clone();
@@ -110,14 +125,7 @@ impl Coordination {
         let (store, clock, random) = (self.store.clone(), self.clock.clone(), self.random.clone());
         let shell = Shell { store, workers, clock, random, stop, plan };
         let (coordinator, status) = Coordinator::new(options, shell);
-        // Ends with this attempt, whether by a message or because the attempt is dropped.
-        let (closing, closed) = oneshot::channel::<()>();
-        if let Some(listener) = self.listener() {
-            let api = Api { status: status.clone(), requests: coordinator.requests(), more };
-            tokio::spawn(weir_coordinator::http::serve(listener, api, async {
-                let _ = closed.await;
-            }));
-        }
+        let served = self.serve(&Api { status: status.clone(), requests: coordinator.requests(), more });
         let traced = self
             .traces
             .clone()
@@ -128,14 +136,26 @@ impl Coordination {
         if let Some(traced) = traced {
             let _ = traced.await;
         }
-        drop(closing);
-        exit
+        Ok((exit?, served))
     }
 
-    /// A handle of its own on the listener: it outlives the attempt, so that the address stays.
-    fn listener(&self) -> Option<TcpListener> {
-        let cloned = self.http.as_ref()?.try_clone().and_then(TcpListener::from_std);
-        cloned.inspect_err(|error| tracing::warn!("status can't be served: {error}")).ok()
+    fn serve(&self, api: &Api) -> Served {
+        let mut served = Vec::new();
+        let mut until = || {
+            let (closing, closed) = oneshot::channel::<()>();
+            served.push(closing);
+            async { drop(closed.await) }
+        };
+        let admin = self.admin.as_ref().and_then(|(at, transport)| Some((another(at)?, transport)));
+        match (self.http.as_ref().and_then(another), admin.is_some()) {
+            (Some(at), true) => drop(tokio::spawn(http::serve_reads(at, api.clone(), until()))),
+            (Some(at), false) => drop(tokio::spawn(http::serve(at, api.clone(), until()))),
+            (None, _) => {}
+        }
+        if let Some((at, transport)) = admin {
+            tokio::spawn(http::serve_secure(at, transport.clone(), api.clone(), until()));
+        }
+        Served(served)
     }
 
     /// The next attempt goes back to an older checkpoint, which the job's user has permitted; this says so.
@@ -148,6 +168,18 @@ impl Coordination {
         );
         Begin { start: Start::At(to), stepped_back: Some(failure) }
     }
+}
+
+async fn bind(what: &'static str, address: SocketAddr) -> Result<std::net::TcpListener, RunError> {
+    let failed = |error| RunError::Listen { what, address, error };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    listener.into_std().map_err(failed)
+}
+
+/// A handle of its own on a listener: that outlives the attempt, so that the address stays.
+fn another(listener: &std::net::TcpListener) -> Option<TcpListener> {
+    let cloned = listener.try_clone().and_then(TcpListener::from_std);
+    cloned.inspect_err(|error| tracing::warn!("status can't be served: {error}")).ok()
 }
 
 /// From the first look at the store to the end.

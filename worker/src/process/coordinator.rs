@@ -13,6 +13,7 @@ use weir_coordinator::{Exit, StopRequest};
 use weir_protocol::{JobConfig, JobGraph, LivenessConfig};
 use weir_runtime::tls::Transport;
 
+use super::coordinate::Served;
 use super::metrics::control_metrics;
 use super::{Announced, Begin, Coordination, Ended, RunError, Signal, Signals, block_on, link};
 use crate::run::progress::{self, ProgressMode};
@@ -33,6 +34,10 @@ pub struct CoordinatorOptions {
     pub transport: Transport,
     /// Where status and metrics are served; `None`: nowhere.
     pub http: Option<SocketAddr>,
+    /// Where the job is changed by who has a certificate of it; `None`: at `http`, by everybody.
+    pub admin: Option<SocketAddr>,
+    /// Whether the process stays when the job is over, and serves its last status until it is told to go.
+    pub stay: bool,
     /// How progress is shown.
     pub progress: ProgressMode,
     /// A file to write the addresses into.
@@ -60,7 +65,10 @@ pub fn run_coordinator(
     block_on(async {
         let mut signals = Signals::take();
         let mut control = Control::open(config, options.listen, options.transport.clone()).await?;
-        let coordination = Coordination::open(config, graph, options.http, options.progress).await?;
+        let mut coordination = Coordination::open(config, graph, options.http, options.progress).await?;
+        if let Some(address) = options.admin {
+            coordination.changed_at(address, options.transport.clone()).await?;
+        }
         if let Some(path) = &options.announce {
             let (control, http) = (Some(control.address()), coordination.http());
             Announced { process: std::process::id(), control, http, exchange: None }.write(path)?;
@@ -68,12 +76,19 @@ pub fn run_coordinator(
         progress::note(options.progress, &format!("workers connect to {}", control.address()));
         // Nobody asks through this process to stop the job: a signal means the process alone.
         let (_stop, stops) = mpsc::channel(1);
-        tokio::select! {
-            exit = control.coordinate(&coordination, options.start.clone(), stops) => {
-                Ok(CoordinatorEnd::Ended(Ended { exit: exit?, signal: None }))
-            }
-            signal = signals.first() => Ok(CoordinatorEnd::Left(signal)),
+        let (exit, served) = tokio::select! {
+            ended = control.coordinate(&coordination, options.start.clone(), stops) => ended?,
+            signal = signals.first() => return Ok(CoordinatorEnd::Left(signal)),
+        };
+        if options.stay && !matches!(exit, Exit::Fenced(_)) {
+            progress::note(
+                options.progress,
+                "the job is over; its status is served until this process is told to go",
+            );
+            signals.first().await;
         }
+        drop(served);
+        Ok(CoordinatorEnd::Ended(Ended { exit, signal: None }))
     })
 }
 
@@ -127,7 +142,7 @@ impl Control {
         coordination: &Coordination,
         start: Start,
         mut stop: mpsc::Receiver<StopRequest>,
-    ) -> Result<Exit, RunError> {
+    ) -> Result<(Exit, Served), RunError> {
         let (mut begin, mut first_worker) = (Begin::new(start), 1);
         loop {
             let (server, events) = Server::start(self.listener.clone(), self.options(first_worker))?;
@@ -140,9 +155,9 @@ impl Control {
             let more = control_metrics(move || counted.upgrade().map(|server| server.counters()));
             let attempt = coordination.attempt(&begins, workers, stops, Some(more));
             tokio::pin!(attempt);
-            let exit = loop {
+            let (exit, served) = loop {
                 tokio::select! {
-                    exit = &mut attempt => break exit?,
+                    ended = &mut attempt => break ended?,
                     Some(request) = stop.recv() => {
                         // Who asks more often than that is heard already.
                         let _ = stop_attempt.try_send(request);
@@ -156,14 +171,14 @@ impl Control {
                     first_worker = server.next_worker();
                 }
                 // Workers look for the one that took over.
-                Exit::Fenced(_) => return Ok(exit),
+                Exit::Fenced(_) => return Ok((exit, served)),
                 Exit::Finished { .. }
                 | Exit::AlreadyFinished { .. }
                 | Exit::Stopped { .. }
                 | Exit::Failed(_) => {
                     self.end();
                     server.release_all("the job is over", FAREWELL).await;
-                    return Ok(exit);
+                    return Ok((exit, served));
                 }
             }
         }

@@ -94,10 +94,11 @@ async fn run_attempt(
         let _ = stop.send(StopRequest::Graceful).await;
     });
     // The coordinator holds the link; with its end the worker's input closes and the worker ends.
-    let exit = coordination.attempt(begin, Workers { link, events }, stops, None).await;
+    let ended = coordination.attempt(begin, Workers { link, events }, stops, None).await;
     let _ = worker.await;
     asked.abort();
-    exit
+    // With it ends what was served.
+    ended.map(|(exit, _served)| exit)
 }
 
 /// One slot per parallel instance.

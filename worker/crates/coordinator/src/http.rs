@@ -2,9 +2,11 @@
 //! `POST /v1/job/stop`, `POST /v1/job/rescale`, `/v1/job/savepoints` (see [`savepoints`]).
 //!
 //! What changes a job must be sent as JSON: a web page that a person happens to open can't do that without
-//! being asked for permission first.
+//! being asked for permission first. Where others than the job's owner reach the address, it only answers reads
+//! ([`serve_reads`]); changes then come in by [`serve_secure`], from who has a certificate of the job.
 
 mod savepoints;
+mod secure;
 
 use std::sync::Arc;
 
@@ -12,11 +14,12 @@ use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
 use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use weir_runtime::tls::Transport;
 
 use crate::driver::{AskError, Requests};
 use crate::event::{Accepted, Refused, Request, StopRequest};
@@ -63,11 +66,25 @@ pub struct Rescaling {
 
 /// The routes.
 pub fn router(api: Api) -> Router {
+    routes(api, post(stop), post(rescale), post(savepoints::create))
+}
+
+/// The routes where nothing can be changed.
+fn reads(api: Api) -> Router {
+    routes(api, post(read_only), post(read_only), post(read_only))
+}
+
+fn routes(
+    api: Api,
+    stop: MethodRouter<Api>,
+    rescale: MethodRouter<Api>,
+    savepoint: MethodRouter<Api>,
+) -> Router {
     Router::new()
         .route("/v1/job", get(job))
-        .route("/v1/job/stop", post(stop))
-        .route("/v1/job/rescale", post(rescale))
-        .route("/v1/job/savepoints", get(savepoints::all).post(savepoints::create))
+        .route("/v1/job/stop", stop)
+        .route("/v1/job/rescale", rescale)
+        .route("/v1/job/savepoints", savepoint.get(savepoints::all))
         .route("/v1/job/savepoints/{id}", get(savepoints::one))
         .route("/metrics", get(metrics))
         .route("/healthz", get(healthz))
@@ -85,6 +102,32 @@ pub async fn serve(
     api: Api,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> std::io::Result<()> {
+    axum::serve(listener, router(api)).with_graceful_shutdown(stop).await
+}
+
+/// Serves reads until `stop` is done; a request to change the job is answered with 403.
+///
+/// # Errors
+/// The listener's.
+pub async fn serve_reads(
+    listener: TcpListener,
+    api: Api,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    axum::serve(listener, reads(api)).with_graceful_shutdown(stop).await
+}
+
+/// Serves all to processes that show a certificate of the job, until `stop` is done.
+///
+/// # Errors
+/// The listener's.
+pub async fn serve_secure(
+    listener: TcpListener,
+    transport: Transport,
+    api: Api,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> std::io::Result<()> {
+    let listener = secure::SecureListener::new(listener, transport)?;
     axum::serve(listener, router(api)).with_graceful_shutdown(stop).await
 }
 
@@ -136,6 +179,11 @@ fn answer(answer: Result<Accepted, AskError>) -> Response {
         Err(AskError::Refused(Refused::NotNow(why))) => error(StatusCode::CONFLICT, why),
         Err(AskError::Gone) => error(StatusCode::SERVICE_UNAVAILABLE, AskError::Gone.to_string()),
     }
+}
+
+async fn read_only() -> Response {
+    let why = "this address only answers reads; the job is changed over the address of --admin, with a certificate of the job";
+    error(StatusCode::FORBIDDEN, why.to_owned())
 }
 
 fn malformed(why: &JsonRejection) -> Response {

@@ -20,6 +20,9 @@ pub enum Start {
     Continue,
     /// From the beginning, although there may be checkpoints. The user has asked for it.
     Afresh,
+    /// From the beginning if no attempt after this one was begun yet, else from where the job is: a start from the
+    /// beginning that may be repeated.
+    AfreshAfter(Attempt),
     /// From this completed checkpoint, although there may be newer ones. The user has asked for it.
     At(CheckpointId),
 }
@@ -241,7 +244,8 @@ impl Claim {
     fn restore(&self) -> Result<Restore, ClaimRefused> {
         let genesis = || Restore::Genesis { restore_from: self.wanted.restore_from.clone() };
         match &self.wanted.start {
-            Start::Continue => match self.view.stopped() {
+            Start::AfreshAfter(last) if self.view.attempt() <= *last => Ok(genesis()),
+            Start::Continue | Start::AfreshAfter(_) => match self.view.stopped() {
                 Some((id, StopReason::Finished)) => Err(ClaimRefused::Finished(id)),
                 _ => Ok(self.view.restore().unwrap_or_else(genesis)),
             },

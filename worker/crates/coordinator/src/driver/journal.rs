@@ -92,7 +92,9 @@ async fn look_before(store: &Arc<dyn Store>, options: &Options, from: &str) -> R
         Start::Afresh => true,
         Start::At(_) => false,
         // A journal that can't be read is for the claim to say.
-        Start::Continue => JournalView::read(store.as_ref()).await.is_ok_and(|journal| !journal.exists),
+        Start::Continue | Start::AfreshAfter(_) => {
+            JournalView::read(store.as_ref()).await.is_ok_and(|journal| !journal.exists)
+        }
     };
     match fresh {
         true => look(store, &options.config.checkpoint.storage, from).await,

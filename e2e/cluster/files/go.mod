@@ -1,0 +1,3 @@
+module weir.local/files
+
+go 1.24

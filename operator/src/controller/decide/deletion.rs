@@ -1,0 +1,75 @@
+//! The job is being deleted. That ends by its deadline, whatever is down: state is never deleted by it, and what
+//! is left in the cluster belongs to the job and goes with it.
+
+use std::time::Duration;
+
+use weir_crds::{DeletionSnapshot, DeletionSpec};
+use weir_protocol::units::parse_duration;
+
+use super::{Decision, Facts, RARE, SOON, Situation, Step, Stop, elapsed, holds, pods, stop};
+
+/// How long a last checkpoint may take, of the time that there is.
+const SHARE: u32 = 2;
+
+pub(super) fn decide(facts: &Facts<'_>) -> Decision {
+    let observed = facts.observed;
+    let mut memory = observed.memory();
+    if !holds(facts) {
+        return Decision::new(Situation::Deleting, memory, RARE);
+    }
+    let asked = observed.job.metadata.deletion_timestamp.as_ref().map_or(observed.now, |time| time.0);
+    let spec = observed.job.spec.deletion.clone().unwrap_or_default();
+    let deadline = deadline(&spec);
+    let age = elapsed(asked, observed.now);
+    let late = age >= deadline;
+    let snapshot = spec.snapshot.unwrap_or_default() == DeletionSnapshot::BestEffort;
+    let rested = observed.pods.iter().all(|pod| pod.going) || memory.ended.is_some();
+    if snapshot && !rested && age < deadline / SHARE {
+        if let Stop::Waiting(ask) = stop(facts, &mut memory, false, deadline / SHARE) {
+            let mut decision = Decision::new(Situation::Deleting, memory, SOON);
+            decision.steps.extend(ask.map(Step::Ask));
+            return decision;
+        }
+    }
+    let mut decision = Decision::new(Situation::Deleting, memory, SOON);
+    decision.steps = pods::delete_all(&observed.pods, "the job is being deleted");
+    if observed.pods.is_empty() || late {
+        let left = observed.pods.len();
+        if left > 0 {
+            let message = format!(
+                "{left} pods had not ended by the deadline ({deadline:?}); they go as soon as their nodes answer"
+            );
+            decision.note(true, "PodsLeft", "Delete", message);
+        }
+        keep_state(facts, &spec, &mut decision);
+        decision.steps.push(Step::LetGo);
+    }
+    decision
+}
+
+fn deadline(spec: &DeletionSpec) -> Duration {
+    let given = spec.deadline.as_deref().and_then(|text| parse_duration(text).ok());
+    given.unwrap_or(Duration::from_secs(120)).min(*weir_crds::limits::DEADLINE.end())
+}
+
+/// Says where the state is that stays.
+fn keep_state(facts: &Facts<'_>, spec: &DeletionSpec, decision: &mut Decision) {
+    let job = &facts.observed.job;
+    let storage = job.spec.checkpoint.as_ref().and_then(|c| c.storage.as_deref());
+    let Some(storage) = storage else { return };
+    let place = format!("{}/{}", storage.trim_end_matches('/'), facts.observed.uid());
+    match spec.keep_state {
+        Some(false) => {
+            let message = format!(
+                "the state of the job is at {place}: this version of the operator does not delete it, remove the folder yourself"
+            );
+            decision.note(true, "StateRetained", "Delete", message);
+        }
+        _ => {
+            let message = format!(
+                "the state of the job stays at {place}; restoreFrom.location takes a new job on from there"
+            );
+            decision.note(false, "StateRetained", "Delete", message);
+        }
+    }
+}

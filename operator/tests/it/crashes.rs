@@ -1,0 +1,278 @@
+//! The operator dies before and after each write of every path of life, with fresh and with stale reads; the one
+//! that follows it brings the job to where it would have been.
+
+use serde_json::{Value, json};
+
+use crate::drive::{JOB, Picture, Run, merge, spec_with};
+use crate::model::Death;
+
+/// A path: what is there before, and what then happens.
+struct Path {
+    name: &'static str,
+    before: Value,
+    event: fn(&mut Run),
+    /// Rows that are read again, at most: how often a coordinator is taken away while it runs.
+    unclean: usize,
+}
+
+fn change(run: &mut Run, fields: Value) {
+    let mut all = json!({"upgrade": {"stableWithin": "1m"}});
+    merge(&mut all, fields);
+    run.change(|world| world.apply_job(JOB, spec_with(all)));
+}
+
+fn kill(run: &mut Run, part: &str) {
+    let name = run.cluster.world().pods.keys().find(|name| name.contains(part)).cloned();
+    run.change(|world| name.iter().for_each(|name| world.kill_pod(name)));
+}
+
+fn lose(run: &mut Run, part: &str) {
+    let names: Vec<String> = run.cluster.world().pods.keys().filter(|n| n.contains(part)).cloned().collect();
+    run.change(|world| {
+        for name in &names {
+            world.stuck.insert(name.clone());
+            world.kill_pod(name);
+        }
+    });
+}
+
+const PATHS: &[fn() -> Path] = &[
+    || Path { name: "create", before: Value::Null, event: |run| change(run, json!({})), unclean: 0 },
+    || Path {
+        name: "scale up",
+        before: json!({}),
+        event: |run| change(run, json!({"parallelism": 5})),
+        unclean: 0,
+    },
+    || Path {
+        name: "scale down",
+        before: json!({"parallelism": 4}),
+        event: |run| change(run, json!({"parallelism": 1})),
+        unclean: 0,
+    },
+    || Path {
+        name: "suspend",
+        before: json!({}),
+        event: |run| change(run, json!({"suspended": true})),
+        unclean: 0,
+    },
+    || Path {
+        name: "resume",
+        before: json!({"suspended": true}),
+        event: |run| change(run, json!({})),
+        unclean: 0,
+    },
+    || Path {
+        name: "upgrade",
+        before: json!({}),
+        event: |run| change(run, json!({"sql": "OTHER"})),
+        unclean: 0,
+    },
+    || Path {
+        name: "upgrade at rest",
+        before: json!({"suspended": true}),
+        event: |run| change(run, json!({"sql": "OTHER"})),
+        unclean: 0,
+    },
+    || Path {
+        name: "upgrade and suspend",
+        before: json!({}),
+        event: |run| change(run, json!({"sql": "OTHER", "suspended": true})),
+        unclean: 0,
+    },
+    || Path {
+        name: "roll back what fails",
+        before: json!({}),
+        event: |run| change(run, json!({"sql": "FAILS"})),
+        unclean: 0,
+    },
+    || Path {
+        name: "roll back what is no SQL",
+        before: json!({}),
+        event: |run| change(run, json!({"sql": "BROKEN"})),
+        unclean: 0,
+    },
+    || Path {
+        name: "roll back what hangs",
+        before: json!({}),
+        event: |run| change(run, json!({"sql": "HANGS"})),
+        unclean: 1,
+    },
+    || Path {
+        name: "roll back a bad image",
+        before: json!({}),
+        event: |run| change(run, json!({"worker": {"image": "missing:1"}})),
+        unclean: 0,
+    },
+    || Path {
+        name: "settings",
+        before: json!({}),
+        event: |run| change(run, json!({"checkpoint": {"interval": "1s"}})),
+        unclean: 1,
+    },
+    || Path {
+        name: "bad spec",
+        before: json!({}),
+        event: |run| change(run, json!({"parallelism": 1000})),
+        unclean: 0,
+    },
+    || Path { name: "worker deleted", before: json!({}), event: |run| kill(run, "-w0"), unclean: 0 },
+    || Path { name: "coordinator deleted", before: json!({}), event: |run| kill(run, "-c-"), unclean: 0 },
+    || Path { name: "node lost", before: json!({}), event: |run| lose(run, "-w1"), unclean: 0 },
+    || Path { name: "all nodes lost", before: json!({}), event: |run| lose(run, "-"), unclean: 0 },
+    || Path {
+        name: "finish",
+        before: Value::Null,
+        event: |run| change(run, json!({"sql": "BOUNDED"})),
+        unclean: 0,
+    },
+    || Path {
+        name: "fail",
+        before: Value::Null,
+        event: |run| change(run, json!({"sql": "FAILS"})),
+        unclean: 0,
+    },
+    || Path {
+        name: "delete",
+        before: json!({}),
+        event: |run| run.change(|world| world.delete_job(JOB)),
+        unclean: 0,
+    },
+    || Path {
+        name: "delete at rest",
+        before: json!({"suspended": true}),
+        event: |run| run.change(|world| world.delete_job(JOB)),
+        unclean: 0,
+    },
+    || Path {
+        name: "delete while it upgrades",
+        before: json!({}),
+        event: |run| {
+            change(run, json!({"sql": "OTHER"}));
+            run.round();
+            run.round();
+            run.change(|world| world.delete_job(JOB));
+        },
+        unclean: 0,
+    },
+];
+
+/// What a run of a path came to.
+struct End {
+    picture: Picture,
+    writes: usize,
+    unclean: usize,
+    empty_starts: usize,
+    attempts: i64,
+}
+
+fn walk(path: &Path, death: Option<Death>, stale: usize) -> End {
+    walk_with(Run::new(), path, death, stale)
+}
+
+fn walk_with(mut run: Run, path: &Path, death: Option<Death>, stale: usize) -> End {
+    if !path.before.is_null() {
+        change(&mut run, path.before.clone());
+        run.settle();
+    }
+    run.change(|world| world.unclean.clear());
+    run.disturb(death, stale);
+    (path.event)(&mut run);
+    run.settle();
+    // What takes time by the operator's own clock: upgrades that come to nothing.
+    if path.name.starts_with("roll back") {
+        for _ in 0..100 {
+            run.round();
+        }
+        run.settle();
+    }
+    // At the end everything answers again.
+    run.change(|world| world.flaky = 0);
+    run.settle();
+    let picture = run.picture();
+    let world = run.cluster.world();
+    let journals = world.journals.values();
+    End {
+        picture,
+        writes: world.writes,
+        unclean: world.unclean.len(),
+        empty_starts: journals.clone().map(|j| j.empty_starts).sum(),
+        attempts: journals.map(|j| j.attempt).sum(),
+    }
+}
+
+#[test]
+fn an_operator_may_die_at_any_write_of_any_path() {
+    let mut cases = 0;
+    for path in PATHS {
+        let path = path();
+        let whole = walk(&path, None, 0);
+        assert!(whole.unclean <= path.unclean, "{}: {} unclean", path.name, whole.unclean);
+        for write in 1..=whole.writes {
+            for (after, stale) in [(false, 0), (true, 0), (true, 3)] {
+                let death = Death { write, after };
+                let end = walk(&path, Some(death), stale);
+                let case = format!("{}: {death:?}, reads {stale} seconds old", path.name);
+                let differences = end.picture.differences(&whole.picture);
+                assert!(differences.is_empty(), "{case}: {differences:#?}");
+                assert_eq!(end.empty_starts, 0, "{case}: never from nothing");
+                assert!(end.unclean <= path.unclean, "{case}: {} unclean", end.unclean);
+                // Starts that were not needed cost time: there are few.
+                assert!(
+                    end.attempts <= whole.attempts + 2,
+                    "{case}: {} against {}",
+                    end.attempts,
+                    whole.attempts
+                );
+                cases += 1;
+            }
+        }
+    }
+    assert!(cases >= 1000, "only {cases} cases");
+}
+
+#[test]
+fn stale_reads_alone_change_nothing() {
+    for path in PATHS {
+        let path = path();
+        let whole = walk(&path, None, 0);
+        for stale in [1, 2, 5, 10] {
+            let end = walk(&path, None, stale);
+            let differences = end.picture.differences(&whole.picture);
+            assert!(differences.is_empty(), "{}: reads {stale} seconds old: {differences:#?}", path.name);
+            assert_eq!(end.empty_starts, 0);
+        }
+    }
+}
+
+#[test]
+fn two_operators_at_once_are_harmless() {
+    for path in PATHS {
+        let path = path();
+        let whole = walk(&path, None, 0);
+        for stale in [0, 2, 5] {
+            let end = walk_with(Run::with_operators(2), &path, None, stale);
+            let differences = end.picture.differences(&whole.picture);
+            assert!(differences.is_empty(), "{}: reads {stale} seconds old: {differences:#?}", path.name);
+            assert_eq!(end.empty_starts, 0, "{}", path.name);
+            assert!(end.unclean <= path.unclean, "{}: {} unclean", path.name, end.unclean);
+        }
+    }
+}
+
+#[test]
+fn f39_requests_that_are_not_answered_lead_to_no_wrong_decision() {
+    for path in PATHS {
+        let path = path();
+        let whole = walk(&path, None, 0);
+        for seed in 1..=8_u64 {
+            let run = Run::new();
+            run.change(|world| world.flaky = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let end = walk_with(run, &path, None, 0);
+            let differences = end.picture.differences(&whole.picture);
+            assert!(differences.is_empty(), "{}, seed {seed}: {differences:#?}", path.name);
+            assert_eq!(end.empty_starts, 0, "{}, seed {seed}", path.name);
+            assert!(end.unclean <= path.unclean, "{}, seed {seed}: {} unclean", path.name, end.unclean);
+        }
+    }
+}
