@@ -53,6 +53,8 @@ pub enum Event {
     },
     /// The record that was last given out by [`Action::Append`](crate::Action::Append) is decided.
     Appended(AppendOutcome),
+    /// Another coordinator has taken over, as the journal shows; how that was seen.
+    Overtaken(String),
     /// A manifest is in the store, or could not be written.
     ManifestWritten {
         /// Of which checkpoint.

@@ -1,7 +1,7 @@
 //! The heart: one event in, actions out. No clock, no randomness, no I/O.
 
 use crate::action::Action;
-use crate::event::{Event, Moment};
+use crate::event::{Event, Exit, Moment};
 use crate::state::{Phase, State};
 
 /// Handles one event. After the exit everything is ignored.
@@ -20,6 +20,7 @@ pub fn step(state: &mut State, event: Event, at: Moment) -> Vec<Action> {
         Event::WorkerLost { worker, failure } => step.worker_lost(worker, failure),
         Event::Message { worker, stamp, message } => step.message(worker, &stamp, message),
         Event::Appended(outcome) => step.appended(&outcome),
+        Event::Overtaken(by) => step.end(Exit::Fenced(by)),
         Event::ManifestWritten { id, result } => step.manifest_written(id, result),
         Event::ObjectsVerified { id, result } => step.objects_verified(id, result),
         Event::ManifestLoaded { id, result } => step.manifest_loaded(id, result),

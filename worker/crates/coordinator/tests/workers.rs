@@ -69,6 +69,20 @@ async fn a_coordinator_that_was_overtaken_learns_it_from_a_worker_of_the_other()
 }
 
 #[tokio::test]
+async fn a_coordinator_that_waits_for_slots_learns_that_it_was_overtaken() {
+    let fakes = Fakes::new();
+    fakes.come("a", 1);
+    let quick = Duration::from_millis(20);
+    let mut first = fakes.start_with(2, |options| options.config.liveness.heartbeat_timeout = quick);
+    first.until("waiting", |s| s.detail.as_deref() == Some("waiting for 1 more slot")).await;
+    // It has nothing to write, and keeps worker a from the other.
+    let mut second = fakes.start(1);
+    second.until("running", running).await;
+    assert!(matches!(first.exit().await, Exit::Fenced(by) if by.contains("attempt 2")));
+    second.stop().await;
+}
+
+#[tokio::test]
 async fn another_coordinator_takes_over_what_runs_without_stopping_it() {
     let fakes = Fakes::new();
     fakes.come("a", 1);

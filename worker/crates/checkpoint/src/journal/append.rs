@@ -195,7 +195,8 @@ pub(super) fn read_boundary(bytes: Option<&[u8]>) -> Result<Slot, CodecError> {
     bytes.map_or(Ok(Slot(0)), |bytes| Ok(decode_boundary(bytes)?.slot))
 }
 
-fn overtaken(slot: Slot, bytes: &[u8]) -> Fenced {
+/// Who wrote what is in a slot that was to be ours.
+pub(super) fn overtaken(slot: Slot, bytes: &[u8]) -> Fenced {
     match decode_record(bytes) {
         Ok(record) => Fenced::Record { slot, attempt: record.attempt },
         Err(why) => Fenced::Foreign { slot, why },

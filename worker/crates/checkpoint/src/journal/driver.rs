@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use weir_protocol::Attempt;
 use weir_runtime::{Clock, Random};
 
-use super::append::{Append, AppendOutcome, Durable, Fenced, Request, Response};
+use super::append::{Append, AppendOutcome, Durable, Fenced, Request, Response, overtaken, read_boundary};
 use super::claim::{Claim, ClaimRefused, ClaimRequest, Claimed, Start};
 use super::view::View;
 use crate::frame::CodecError;
@@ -151,6 +151,24 @@ impl Journal {
         self.settle().await?;
         let body = self.view.renewal();
         self.append(body).await
+    }
+
+    /// Whether another process has gone on with the journal. Writes nothing: for a holder of the authority that has
+    /// nothing to append and would not learn of it otherwise. Dropping the future is harmless.
+    ///
+    /// # Errors
+    /// [`StoreError`]: nothing is known then. A damaged boundary is for the next append to say.
+    pub async fn overtaken(&self) -> Result<Option<Fenced>, StoreError> {
+        if self.pending.is_some() {
+            return Ok(None);
+        }
+        let slot = self.view.next_slot();
+        if let Some(other) = self.store.get(&layout::record(slot)).await? {
+            return Ok(Some(overtaken(slot, &other)));
+        }
+        let boundary = self.store.get(layout::BOUNDARY).await?;
+        let boundary = read_boundary(boundary.as_deref()).unwrap_or(Slot(0));
+        Ok((slot <= boundary).then_some(Fenced::Boundary { slot, boundary }))
     }
 
     /// What the journal says, as far as this process wrote or read it.

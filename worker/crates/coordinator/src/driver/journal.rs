@@ -1,9 +1,10 @@
 //! The one task that owns the journal: claims it, then appends what it is given, one after another.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use weir_checkpoint::journal::ClaimRefused;
+use weir_checkpoint::journal::{ClaimRefused, Fenced};
 use weir_checkpoint::{
     AppendError, ClaimError, ClaimWanted, Journal, JournalView, Slot, Start, Store, StoreError,
     StoreErrorKind,
@@ -49,7 +50,7 @@ pub(super) fn start(shell: &Shell, options: Arc<Options>, answers: Answers) -> R
     let garbage = Garbage::new(shell, &options, sender.downgrade(), answers.clone());
     tokio::spawn(async move {
         if let Some(journal) = claim(store, clock, random, &options, &answers).await {
-            keep(journal, orders, garbage, answers).await;
+            keep(journal, orders, garbage, options.config.liveness.heartbeat_timeout, answers).await;
         }
     });
     Records(sender)
@@ -122,10 +123,20 @@ async fn keep(
     mut journal: Journal,
     mut orders: mpsc::UnboundedReceiver<Order>,
     mut garbage: Garbage,
+    look_every: Duration,
     answers: Answers,
 ) {
     let troubles = tokio::spawn(watch_troubles(journal.troubles(), answers.clone()));
-    while let Some(order) = orders.recv().await {
+    loop {
+        let order = tokio::select! {
+            biased;
+            order = orders.recv() => order,
+            by = overtaken(&journal, look_every) => {
+                tell(&answers, Event::Overtaken(by.to_string()));
+                orders.recv().await
+            }
+        };
+        let Some(order) = order else { break };
         match order {
             Order::Append(entry) => {
                 crash_point("coordinator:record:before");
@@ -144,6 +155,18 @@ async fn keep(
     // It only reads; the journal's end ends it.
     drop(journal);
     let _ = troubles.await;
+}
+
+/// Looks from time to time whether another coordinator has gone on with the journal. One that writes learns of it
+/// by that, but one that waits for slots would keep its workers from the other for ever.
+async fn overtaken(journal: &Journal, every: Duration) -> Fenced {
+    loop {
+        tokio::time::sleep(every).await;
+        // A store that is away shows by what is written.
+        if let Ok(Some(by)) = journal.overtaken().await {
+            return by;
+        }
+    }
 }
 
 fn stopped(error: AppendError) -> AppendOutcome {
