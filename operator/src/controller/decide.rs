@@ -26,6 +26,7 @@ use crate::certificates::{Authority, epoch};
 use crate::cluster::Note;
 use crate::coordinators::Ask;
 use crate::names::FINALIZER;
+use crate::report::EngineState;
 
 /// The next look at a job that runs as it should.
 const STEADY: Duration = Duration::from_secs(10);
@@ -149,7 +150,8 @@ pub fn decide(facts: &Facts<'_>) -> Decision {
     if job.metadata.deletion_timestamp.is_some() {
         return deletion::decide(facts);
     }
-    let memory = facts.observed.memory();
+    let mut memory = facts.observed.memory();
+    learn_stable(facts.observed, &mut memory);
     if !holds(facts) && facts.target.is_ok() {
         let mut decision = Decision::new(Situation::Active, memory, SOON);
         decision.steps.push(Step::Hold);
@@ -200,6 +202,19 @@ fn running(observed: &Observed) -> Option<String> {
         coordinators.max_by_key(|p| p.since).map(|p| p.version.clone())
     };
     observed.memory().current.or_else(pod)
+}
+
+/// A checkpoint of this attempt is complete: the version that runs can go on from what it wrote itself. Whatever is to
+/// become of it next: an upgrade that comes to nothing goes back to it.
+fn learn_stable(observed: &Observed, memory: &mut VersionStatus) {
+    let Some(report) = observed.coordinator.report() else { return };
+    let whole = report.checkpoints.last_completed_us.is_some() || report.state == EngineState::Finished;
+    if let Some(version) = running(observed).filter(|_| whole)
+        && memory.stable.as_ref() != Some(&version)
+    {
+        memory.stable = Some(version);
+        memory.fresh_after = None;
+    }
 }
 
 fn holds(facts: &Facts<'_>) -> bool {

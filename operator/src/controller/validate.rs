@@ -172,23 +172,27 @@ fn complete(
             None => problems.push(Problem::field("spec.sqlFrom", "has not been read yet")),
         }
     }
-    if let Some(savepoint) = spec.restore_from.as_ref().and_then(|from| from.savepoint.clone()) {
-        match &references.savepoint {
-            Some(Ok(place)) if spec.restore_from.as_ref().is_some_and(|from| from.location.is_none()) => {
+    if let Some((savepoint, alone)) = spec.restore_from.as_ref().and_then(|from| {
+        let savepoint = from.savepoint.clone()?;
+        // With a location beside it, it is refused for that.
+        Some((savepoint, from.location.is_none()))
+    }) {
+        let why = match &references.savepoint {
+            _ if !is_name(&savepoint) => Some(format!("{savepoint:?} is not the name of a Savepoint")),
+            Some(Ok(place)) if alone => {
                 spec.restore_from = Some(RestoreFrom { savepoint: None, location: Some(place.clone()) });
+                None
             }
-            Some(Ok(_)) => {}
-            _ if references.started
-                && spec.restore_from.as_ref().is_some_and(|from| from.location.is_none()) =>
-            {
+            Some(Ok(_)) => None,
+            // It counted when the job first started.
+            _ if references.started && alone => {
                 spec.restore_from = None;
+                None
             }
-            Some(Err(why)) => problems.push(Problem::field("spec.restoreFrom.savepoint", why)),
-            None => {
-                let why = format!("the Savepoint {savepoint:?} has not been looked at yet");
-                problems.push(Problem::field("spec.restoreFrom.savepoint", why));
-            }
-        }
+            Some(Err(why)) => Some(why.clone()),
+            None => Some(format!("the Savepoint {savepoint:?} has not been looked at yet")),
+        };
+        problems.extend(why.map(|why| Problem::field("spec.restoreFrom.savepoint", why)));
     }
     spec.parallelism.get_or_insert(1);
     let worker = spec.worker.get_or_insert_default();

@@ -233,7 +233,7 @@ fn an_operator_may_die_at_any_write_of_any_path() {
     let cases = with_all_paths(|path| {
         let whole = walk(path, None, 0);
         assert!(whole.unclean <= path.unclean, "{}: {} unclean", path.name, whole.unclean);
-        let ways = [(false, 0), (true, 0), (true, 3)];
+        let ways = [(false, 0), (true, 0), (false, 3), (true, 3)];
         for write in 1..=whole.writes {
             for (after, stale) in ways {
                 let death = Death { write, after };

@@ -74,7 +74,10 @@ fn start(world: &mut World, pod: &Pod) -> Value {
         .is_some_and(|m| m["spec"]["sql"].as_str().is_some_and(|sql| sql.contains("BROKEN")))
     {
         let last = json!({"terminated": {"exitCode": 3, "message": "line 1: BROKEN is not SQL"}});
-        return waiting("CrashLoopBackOff", "back-off", last);
+        // Such a pod keeps its address; nobody listens there.
+        let mut status = waiting("CrashLoopBackOff", "back-off", last);
+        status["podIP"] = json!("10.1.0.1");
+        return status;
     }
     let number = world.number();
     json!({"phase": "Running", "podIP": format!("10.0.{}.{}", number / 250, number % 250 + 1), "containerStatuses": [{

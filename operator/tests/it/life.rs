@@ -4,6 +4,7 @@ use serde_json::json;
 use weir_crds::{ConditionType, Savepoint, SavepointSpec};
 
 use crate::drive::{JOB, Run, spec_with};
+use crate::kubelet::tick;
 
 fn started(fields: serde_json::Value) -> Run {
     let mut run = Run::new();
@@ -100,6 +101,41 @@ fn only_the_coordinator_is_replaced_for_its_settings() {
     let workers: Vec<_> = world.pods.keys().filter(|name| name.contains("-w")).collect();
     assert!(workers.iter().all(|name| name.ends_with("-0")), "{workers:?}");
     assert!(world.pods.keys().any(|name| name.ends_with("-c-1")), "{:?}", world.pods.keys());
+}
+
+#[test]
+fn a_job_whose_sql_can_not_be_planned_says_so_in_every_condition() {
+    let mut run = Run::new();
+    run.change(|world| world.apply_job(JOB, spec_with(json!({"sql": "BROKEN"}))));
+    run.settle();
+    for (type_, answer) in [
+        (ConditionType::Ready, "False InvalidSql"),
+        (ConditionType::Progressing, "False InvalidSql"),
+        (ConditionType::Degraded, "True InvalidSql"),
+        (ConditionType::Stalled, "True InvalidSql"),
+    ] {
+        let condition = run.condition(type_);
+        assert!(condition.starts_with(answer), "{type_:?}: {condition}");
+    }
+}
+
+#[test]
+fn an_upgrade_right_after_the_first_checkpoint_is_taken_back_too() {
+    let mut run = Run::new();
+    run.change(|world| world.apply_job(JOB, spec_with(json!({}))));
+    while run.picture().state.is_none_or(|state| state != "Running") {
+        run.round();
+    }
+    // It completes checkpoints, and is changed before anybody has looked.
+    run.change(|world| {
+        (0..3).for_each(|_| tick(world));
+        world.apply_job(JOB, spec_with(json!({"sql": "BROKEN"})));
+    });
+    for _ in 0..200 {
+        run.round();
+    }
+    assert_eq!(state(&run), "Running");
+    assert!(run.condition(ConditionType::Degraded).starts_with("True RolledBack"));
 }
 
 #[test]

@@ -22,7 +22,7 @@ pub(super) fn decide(facts: &Facts<'_>, wanted: &Wanted, mut memory: VersionStat
     memory.since.get_or_insert(Time(facts.observed.now));
     memory.stopping = None;
     if let Some(report) = facts.observed.coordinator.report() {
-        learn(report, wanted, &mut memory);
+        learn(report, &mut memory);
     }
     if let Some(taken_back) = take_back(facts, wanted, &memory) {
         return taken_back;
@@ -41,7 +41,7 @@ pub(super) fn decide(facts: &Facts<'_>, wanted: &Wanted, mut memory: VersionStat
 }
 
 /// What the coordinator's report adds to what is remembered.
-fn learn(report: &Report, wanted: &Wanted, memory: &mut VersionStatus) {
+fn learn(report: &Report, memory: &mut VersionStatus) {
     let message = |kind: Option<FailureKind>| {
         let failure = report.last_failure.as_ref().map(|f| f.failure.message.clone());
         (kind.map_or(Reason::RestartsExhausted, reason), failure.or_else(|| report.detail.clone()))
@@ -58,13 +58,6 @@ fn learn(report: &Report, wanted: &Wanted, memory: &mut VersionStatus) {
         // It was started again, by a restart of its container.
         EngineState::Starting | EngineState::Restoring | EngineState::Running => memory.ended = None,
         _ => {}
-    }
-    // A checkpoint of this attempt is complete: this version can go on from what it wrote itself.
-    let completed = report.checkpoints.last_completed_us.is_some();
-    if (completed || report.state == EngineState::Finished) && memory.stable.as_ref() != Some(&wanted.version)
-    {
-        memory.stable = Some(wanted.version.clone());
-        memory.fresh_after = None;
     }
 }
 

@@ -10,7 +10,7 @@ use weir_protocol::FailureKind;
 use super::cut;
 use crate::controller::decide::{Decision, Situation, Target};
 use crate::controller::observe::{Observed, Seen};
-use crate::controller::pods::Trouble;
+use crate::controller::pods::{Role, Trouble};
 use crate::report::{EngineState, Report};
 
 use ConditionStatus::{False, True, Unknown};
@@ -80,12 +80,13 @@ impl View<'_> {
             Situation::Failed => self.failure(),
             Situation::Active => match &self.observed.coordinator {
                 Seen::Reached(report) => self.ready_by(report),
-                Seen::Unreachable(why) => (
+                // One whose pod can't run keeps its address.
+                Seen::Unreachable(why) if self.coordinator_trouble().is_none() => (
                     Unknown,
                     Reason::CoordinatorUnreachable,
                     format!("the coordinator does not answer: {why}"),
                 ),
-                Seen::Nobody => match self.trouble() {
+                Seen::Unreachable(_) | Seen::Nobody => match self.trouble() {
                     Some(trouble) => (False, trouble.reason, trouble.message.clone()),
                     None => no(Reason::CreatingPods, "the coordinator's pod is coming up"),
                 },
@@ -123,7 +124,7 @@ impl View<'_> {
     }
 
     fn progressing(&self) -> Answer {
-        let (stalled, ..) = self.stalled();
+        let (stalled, why_stalled, _) = self.stalled();
         let situation = self.decision.situation;
         let on_its_way = match situation {
             Situation::Suspending => Some((Reason::Suspended, "a last checkpoint, then the pods go")),
@@ -145,6 +146,9 @@ impl View<'_> {
         };
         match on_its_way.filter(|_| stalled != True || situation == Situation::Deleting) {
             Some((reason, message)) => (True, reason, message.to_owned()),
+            None if stalled == True => {
+                (False, why_stalled, "it does not get on by itself, see the condition Stalled".to_owned())
+            }
             None => (False, Reason::AsExpected, "the job is where it is going to be".to_owned()),
         }
     }
@@ -280,6 +284,11 @@ impl View<'_> {
         let Some(wanted) = self.decision.runs.as_ref() else { return 0 };
         let there = self.report().map_or(0, |r| r.workers.iter().filter(|w| !w.draining).count());
         usize::try_from(wanted.workers_needed()).unwrap_or(usize::MAX).saturating_sub(there)
+    }
+
+    fn coordinator_trouble(&self) -> Option<&Trouble> {
+        let mut pods = self.observed.pods.iter().filter(|p| p.counts() && p.role == Role::Coordinator);
+        pods.find_map(|p| p.trouble.as_ref())
     }
 
     /// The first trouble of a pod that is to stay, those that need help first.
