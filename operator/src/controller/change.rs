@@ -44,7 +44,7 @@ pub struct Changed {
 pub fn changes(old: &StreamJobSpec, new: &StreamJobSpec) -> Vec<Changed> {
     let mut found = Vec::new();
     differing("", &to_value(old), &to_value(new), &mut found);
-    found.into_iter().map(|path| classed(path)).collect()
+    found.into_iter().map(classed).collect()
 }
 
 /// What all changes together need.

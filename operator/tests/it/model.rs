@@ -72,7 +72,7 @@ impl World {
             format!("{:?} {:?} {conditions:?} {:?}", status.state, status.version, status.observed_generation)
         });
         let told: Vec<String> = told.collect();
-        let saved = self.savepoints.values().map(|s| s.status.is_some()).count();
+        let saved = self.savepoints.values().filter(|s| s.status.is_some()).count();
         format!("{} {} {} {saved} {told:?}", self.acts, self.pods.len(), self.engines.len())
     }
 
@@ -167,7 +167,7 @@ impl World {
         self.flaky ^= self.flaky << 13;
         self.flaky ^= self.flaky >> 7;
         self.flaky ^= self.flaky << 17;
-        (self.flaky % 5 == 0).then_some(self.flaky % 2 == 0)
+        self.flaky.is_multiple_of(5).then_some(self.flaky.is_multiple_of(2))
     }
 
     /// One write of the operator: it may be its last, on either side of it.

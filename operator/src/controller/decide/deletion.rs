@@ -24,12 +24,11 @@ pub(super) fn decide(facts: &Facts<'_>) -> Decision {
     let late = age >= deadline;
     let snapshot = spec.snapshot.unwrap_or_default() == DeletionSnapshot::BestEffort;
     let rested = observed.pods.iter().all(|pod| pod.going) || memory.ended.is_some();
-    if snapshot && !rested && age < deadline / SHARE {
-        if let Stop::Waiting(ask) = stop(facts, &mut memory, false, deadline / SHARE) {
-            let mut decision = Decision::new(Situation::Deleting, memory, SOON);
-            decision.steps.extend(ask.map(Step::Ask));
-            return decision;
-        }
+    let in_time = snapshot && !rested && age < deadline / SHARE;
+    if in_time && let Stop::Waiting(ask) = stop(facts, &mut memory, false, deadline / SHARE) {
+        let mut decision = Decision::new(Situation::Deleting, memory, SOON);
+        decision.steps.extend(ask.map(Step::Ask));
+        return decision;
     }
     let mut decision = Decision::new(Situation::Deleting, memory, SOON);
     decision.steps = pods::delete_all(&observed.pods, "the job is being deleted");
