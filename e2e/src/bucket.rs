@@ -12,6 +12,9 @@ pub const SECRET: &str = "s3-keys";
 /// Where it is, from within the namespace.
 pub const ENDPOINT: &str = "http://s3:7070";
 
+/// The same by way of a proxy that can be told to make trouble.
+pub const TROUBLE: &str = "http://s3:7071";
+
 const FILES: &str = "weir.local/files:1";
 const SERVER: &str = "weir.local/versitygw:1.8.0";
 
@@ -25,6 +28,12 @@ pub fn ready(kubectl: &Kubectl) {
     kubectl.until_one("the S3 server is ready", "pods", "s3", LONG, |pod| {
         crate::story::condition(pod, "Ready") == Some("True")
     });
+}
+
+/// Tells the proxy at [`TROUBLE`] what to do with requests from now on: `503` refuses them, a number of milliseconds delays
+/// them, nothing passes them on.
+pub fn trouble(kubectl: &Kubectl, what: &str) {
+    kubectl.run(&["exec", "s3", "--container", "files", "--", "/files", "say", "/control/trouble", what]);
 }
 
 /// What is in the visible files of a folder of the bucket.
@@ -49,7 +58,7 @@ fn secret() -> Value {
 fn service() -> Value {
     json!({
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": "s3"},
-        "spec": {"selector": {"app": "s3"}, "ports": [{"port": 7070}]}
+        "spec": {"selector": {"app": "s3"}, "ports": [{"name": "s3", "port": 7070}, {"name": "trouble", "port": 7071}]}
     })
 }
 
@@ -61,7 +70,9 @@ fn pod() -> Value {
     let container = |name: &str, image: &str, args: Value| {
         json!({
             "name": name, "image": image, "imagePullPolicy": "IfNotPresent", "args": args,
-            "securityContext": restricted, "volumeMounts": [{"name": "data", "mountPath": "/data"}]
+            "securityContext": restricted, "volumeMounts": [
+                {"name": "data", "mountPath": "/data"}, {"name": "control", "mountPath": "/control"}
+            ]
         })
     };
     let mut server = container("server", SERVER, json!(["--port", ":7070", "--quiet", "posix", "/data"]));
@@ -81,8 +92,12 @@ fn pod() -> Value {
                 "seccompProfile": {"type": "RuntimeDefault"}
             },
             "initContainers": [container("bucket", FILES, json!(["make", format!("/data/{BUCKET}")]))],
-            "containers": [server, container("files", FILES, json!(["wait"]))],
-            "volumes": [{"name": "data", "emptyDir": {}}]
+            "containers": [
+                server,
+                container("files", FILES, json!(["wait"])),
+                container("trouble", FILES, json!(["proxy", ":7071", "http://localhost:7070", "/control/trouble"]))
+            ],
+            "volumes": [{"name": "data", "emptyDir": {}}, {"name": "control", "emptyDir": {}}]
         }
     })
 }

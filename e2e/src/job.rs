@@ -2,18 +2,20 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::bucket::{BUCKET, ENDPOINT, SECRET};
+use crate::bucket::{BUCKET, ENDPOINT, SECRET, TROUBLE};
 
 /// Events that a job of a story reads.
 pub const EVENTS: u64 = 45_000;
-/// How many of them a second: slow enough that what is done to a job happens while it runs.
-pub const RATE: u64 = 1_000;
+/// How many of them a second, if a job says nothing: slow enough that what is done to it happens while it runs.
+const RATE: u64 = 1_000;
 
 /// A StreamJob.
 #[derive(Debug, Clone)]
 pub struct Job {
     name: String,
     out: String,
+    rate: u64,
+    endpoint: &'static str,
     spec: Value,
 }
 
@@ -32,7 +34,7 @@ impl Job {
             },
             "restart": {"strategy": "ExponentialDelay", "initialDelay": "200ms", "maxDelay": "2s"}
         });
-        Self { name: name.to_owned(), out: "counts".to_owned(), spec }
+        Self { name: name.to_owned(), out: "counts".to_owned(), rate: RATE, endpoint: ENDPOINT, spec }
     }
 
     /// Its name.
@@ -52,6 +54,20 @@ impl Job {
         }
         *at = value;
         self
+    }
+
+    /// Reads at another pace, in events per second.
+    #[must_use]
+    pub fn at_rate(mut self, rate: u64) -> Self {
+        self.rate = rate;
+        self
+    }
+
+    /// Reaches the bucket through what can be told to make trouble: [`bucket::trouble`](crate::bucket::trouble).
+    #[must_use]
+    pub fn through_trouble(mut self) -> Self {
+        self.endpoint = TROUBLE;
+        self.with("checkpoint.endpoint", json!(TROUBLE))
     }
 
     /// Results go into another folder.
@@ -83,13 +99,14 @@ impl Job {
     }
 
     fn sql(&self) -> String {
+        let Self { rate, endpoint, .. } = self;
         let folder = self.folder();
-        let pace = format!("'max-emit-speed' = 'false', 'next-event.rate' = '{RATE}', ");
+        let pace = format!("'max-emit-speed' = 'false', 'next-event.rate' = '{rate}', ");
         source(EVENTS, &pace)
             + &format!(
                 "CREATE TABLE counts (window_start TIMESTAMP(3), auction BIGINT, bids BIGINT, total BIGINT) WITH (
   'connector' = 'filesystem', 'path' = 's3://{BUCKET}/{folder}', 'format' = 'json',
-  's3.endpoint' = '{ENDPOINT}', 's3.region' = 'us-east-1');
+  's3.endpoint' = '{endpoint}', 's3.region' = 'us-east-1');
 INSERT INTO counts SELECT window_start, auction, COUNT(*), SUM(price)
 FROM TABLE(TUMBLE(TABLE bid, DESCRIPTOR(at), INTERVAL '1' SECOND)) GROUP BY window_start, window_end, auction;
 "

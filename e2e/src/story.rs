@@ -101,11 +101,14 @@ impl Story {
     /// What the job itself says, by its coordinator: newer than the status of the object.
     pub fn engine(&self, job: &Job) -> Result<Value, String> {
         let selector = selector(job, "coordinator");
-        let pods = self.kubectl.attempt(&["get", "pods", "--output", "name", "--selector", &selector])?;
+        let pods = self.kubectl.attempt(&["get", "pods", "--output", "json", "--selector", &selector])?;
+        let pods: Value = serde_json::from_str(&pods).map_err(|e| e.to_string())?;
         let mut last = "there is no coordinator".to_owned();
-        for pod in pods.lines().filter_map(|pod| pod.strip_prefix("pod/")) {
+        // One that goes may be on a node that does not answer.
+        let stays = |pod: &&Value| pod["metadata"]["deletionTimestamp"].is_null();
+        for pod in pods["items"].as_array().into_iter().flatten().filter(stays).map(name) {
             let path = format!("/api/v1/namespaces/{}/pods/{pod}:8081/proxy/v1/job", self.namespace);
-            match self.kubectl.attempt(&["get", "--raw", &path]) {
+            match self.kubectl.attempt(&["get", "--request-timeout=5s", "--raw", &path]) {
                 Ok(text) => return serde_json::from_str(&text).map_err(|e| format!("{e}: {text}")),
                 Err(error) => last = error,
             }

@@ -69,6 +69,11 @@ impl Identity {
         format!("{}-w{index}-{incarnation}", self.base())
     }
 
+    /// The pod that deletes the state of the job.
+    pub fn state_eraser(&self) -> String {
+        format!("{}-e", self.base())
+    }
+
     /// The labels by which the objects of the job are found.
     pub fn selector(&self) -> BTreeMap<String, String> {
         [(JOB_UID.to_owned(), self.uid.clone())].into()

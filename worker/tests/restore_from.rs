@@ -184,7 +184,7 @@ fn in_s3_a_job_goes_on_from_a_savepoint_and_from_another_jobs_newest_checkpoint(
         place.store_in(&server, "jobs");
     }
     let records = |old: &Place| {
-        let (code, out, _) = weir(old, &on_checkpoints(old));
+        let (code, out, _) = weir(old, &on_checkpoints(old, &["list"]));
         code == DONE && serde_json::from_str::<Value>(&out).unwrap()["completed"].as_u64() > Some(3)
     };
     let from = stop_with_savepoint(&old, records);
@@ -196,11 +196,20 @@ fn in_s3_a_job_goes_on_from_a_savepoint_and_from_another_jobs_newest_checkpoint(
 
     go_on(&third, &format!("{}/old", server.storage("jobs").url));
     assert_eq!(differences(&together([&old, &third]), &expected()), None);
+
+    // Nobody needs the old job any more. Its savepoint stays.
+    let deleted = json_of(&old, &on_checkpoints(&old, &["delete", "--all"]));
+    assert!(deleted["deletedObjects"].as_u64() > Some(3), "{deleted}");
+    let (code, _, said) = weir(&old, &on_checkpoints(&old, &["list"]));
+    assert!(code == STATE && said.contains("never ran there"), "{code}: {said}");
+    let verified = json_of(&old, &on_manifest(&old, &["verify", "job.yaml", "--json"]));
+    assert_eq!(verified["whole"], true, "{verified}");
 }
 
-fn on_checkpoints(place: &Place) -> Vec<&str> {
+fn on_checkpoints<'a>(place: &'a Place, arguments: &[&'a str]) -> Vec<&'a str> {
     let sets = place.set.iter().flat_map(|set| ["--set", set.as_str()]);
-    ["checkpoints", "list", "job.yaml", "--output", "json"].into_iter().chain(sets).collect()
+    let job = ["job.yaml", "--output", "json"].into_iter();
+    ["checkpoints"].into_iter().chain(arguments.iter().copied()).chain(job).chain(sets).collect()
 }
 
 #[test]

@@ -73,7 +73,7 @@ pub struct DeletionSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<String>,
 
-    /// Whether journal and checkpoints stay in the storage. Default: true.
+    /// Whether journal and checkpoints stay in the storage when the job is deleted; savepoints always do. Default: true.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_state: Option<bool>,
 }

@@ -4,17 +4,26 @@
 //	files wait             waits for SIGTERM
 //	files cat FOLDER       writes what is in the visible files of a folder, one behind the other
 //	files list FOLDER      names all files below a folder, with their sizes
+//	files say FILE TEXT    writes a file
+//	files proxy LISTEN TARGET FILE
+//	                       passes HTTP requests on, as the file says at that moment: "503" refuses them, a number of
+//	                       milliseconds delays them
 package main
 
 import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 func main() {
@@ -45,6 +54,16 @@ func run(arguments []string) error {
 		return each(paths, cat)
 	case "list":
 		return each(paths, list)
+	case "say":
+		if len(paths) != 2 {
+			return errors.New("say FILE TEXT")
+		}
+		return os.WriteFile(paths[0], []byte(paths[1]), 0o644)
+	case "proxy":
+		if len(paths) != 3 {
+			return errors.New("proxy LISTEN TARGET FILE")
+		}
+		return proxy(paths[0], paths[1], paths[2])
 	default:
 		return fmt.Errorf("what is %q?", command)
 	}
@@ -91,4 +110,32 @@ func list(folder string) error {
 		}
 		return err
 	})
+}
+
+func proxy(listen, target, file string) error {
+	to, err := url.Parse(target)
+	if err != nil {
+		return err
+	}
+	// The name under which it was asked is part of what is signed.
+	forward := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(to)
+		r.Out.Host = r.In.Host
+	}}
+	return http.ListenAndServe(listen, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		text, _ := os.ReadFile(file)
+		switch what := strings.TrimSpace(string(text)); what {
+		case "":
+		case "503":
+			w.Header().Set("Content-Type", "application/xml")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			fmt.Fprint(w, "<Error><Code>SlowDown</Code><Message>trouble was asked for</Message></Error>")
+			return
+		default:
+			if delay, err := strconv.Atoi(what); err == nil {
+				time.Sleep(time.Duration(delay) * time.Millisecond)
+			}
+		}
+		forward.ServeHTTP(w, r)
+	}))
 }

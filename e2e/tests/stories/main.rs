@@ -4,6 +4,7 @@
 
 mod api_server;
 mod bad_sql;
+mod bucket_trouble;
 mod coordinator_lost;
 mod deletion;
 mod drain;
@@ -15,6 +16,9 @@ mod node_lost;
 mod operator_away;
 mod pod_trouble;
 mod rescale;
+mod roll_back;
+mod savepoint;
 mod suspend;
+mod two_operators;
 mod upgrade;
 mod worker_lost;

@@ -9,7 +9,7 @@ const NODE: Node = Node(2);
 #[test]
 fn a_node_is_cut_off_and_comes_back_with_zombies() {
     let story = Story::begin_alone("node-cut-off");
-    let job = Job::new("undead").with("parallelism", 4.into());
+    let job = Job::new("undead").with("parallelism", 4.into()).at_rate(300);
     story.apply(&job);
     story.until_checkpoints(&job, 2);
     assert!(story.pods(&job, "worker").iter().any(|pod| Node::of(pod) == NODE), "no worker is on the node");

@@ -10,7 +10,7 @@ const NODE: Node = Node(2);
 fn a_node_loses_power_and_its_pods_come_back_elsewhere() {
     let story = Story::begin_alone("node-lost");
     // As many as to be on both nodes.
-    let job = Job::new("dark").with("parallelism", 4.into());
+    let job = Job::new("dark").with("parallelism", 4.into()).at_rate(300);
     story.apply(&job);
     story.until_checkpoints(&job, 2);
     let lost: Vec<String> = story

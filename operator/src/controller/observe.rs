@@ -57,6 +57,9 @@ pub struct Observed {
     pub refused: Option<String>,
     /// Versions that are remembered as superseded and whose ConfigMaps are still there.
     pub leftovers: Vec<String>,
+    /// Of a job that is being deleted with its state: whether the pod that does so has done it; `None` if it was not
+    /// made yet.
+    pub erased: Option<bool>,
 }
 
 impl Observed {
@@ -69,6 +72,12 @@ impl Observed {
     pub fn uid(&self) -> &str {
         self.job.metadata.uid.as_deref().unwrap_or_default()
     }
+}
+
+/// Whether the job goes, and its state with it.
+pub(super) fn erases_state(job: &StreamJob) -> bool {
+    let keeps = job.spec.deletion.as_ref().and_then(|deletion| deletion.keep_state);
+    job.metadata.deletion_timestamp.is_some() && keeps == Some(false)
 }
 
 /// Reads the facts of a job. `fresh`: from the API server itself.
@@ -109,7 +118,14 @@ pub async fn observe(
             leftovers.push(version.clone());
         }
     }
-    Ok(Observed { now, fresh, job, pods, coordinator, address, references, refused: None, leftovers })
+    let erased = match erases_state(&job) {
+        true => {
+            let pod = cluster.pod(&key.beside(&key.identity(&job).state_eraser())).await?;
+            pod.map(|pod| pod.status.and_then(|status| status.phase).as_deref() == Some("Succeeded"))
+        }
+        false => None,
+    };
+    Ok(Observed { now, fresh, job, pods, coordinator, address, references, refused: None, leftovers, erased })
 }
 
 /// How long a pod may take to come up before its events are looked at.

@@ -116,7 +116,7 @@ impl<C: Cluster, J: Coordinators> Operator<C, J> {
             }
             Some(_) => Ok(SOON),
             None => {
-                self.cluster.create_pod(&desired::eraser(&wanted, name, place)).await?;
+                self.cluster.create_pod(&desired::savepoint_eraser(&wanted, name, place)).await?;
                 Ok(SOON)
             }
         }

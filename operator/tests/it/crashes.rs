@@ -143,6 +143,12 @@ const PATHS: &[fn() -> Path] = &[
         unclean: 0,
     },
     || Path {
+        name: "delete with its state",
+        before: json!({"deletion": {"keepState": false}}),
+        event: |run| run.change(|world| world.delete_job(JOB)),
+        unclean: 0,
+    },
+    || Path {
         name: "delete at rest",
         before: json!({"suspended": true}),
         event: |run| run.change(|world| world.delete_job(JOB)),

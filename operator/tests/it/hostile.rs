@@ -265,8 +265,7 @@ fn json_value() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(3, 16, 4, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::btree_map("[a-zA-Z./]{0,12}", inner, 0..4)
-                .prop_map(Value::from_iter),
+            prop::collection::btree_map("[a-zA-Z./]{0,12}", inner, 0..4).prop_map(Value::from_iter),
         ]
     })
 }

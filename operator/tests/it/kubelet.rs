@@ -30,7 +30,8 @@ trait Waiting {
 
 impl Waiting for Option<k8s_openapi::api::core::v1::PodStatus> {
     fn is_none_or_waiting(&self) -> bool {
-        self.as_ref().is_none_or(|status| status.phase.as_deref() != Some("Running"))
+        let phase = self.as_ref().and_then(|status| status.phase.as_deref());
+        !matches!(phase, Some("Running" | "Succeeded"))
     }
 }
 
@@ -78,6 +79,13 @@ fn start(world: &mut World, pod: &Pod) -> Value {
         let mut status = waiting("CrashLoopBackOff", "back-off", last);
         status["podIP"] = json!("10.1.0.1");
         return status;
+    }
+    if label(pod, "app.kubernetes.io/component") == "eraser" {
+        let args = container.args.clone().unwrap_or_default();
+        if args.first().is_some_and(|what| what == "checkpoints") {
+            world.erased.push(label(pod, "weir.dev/job-uid"));
+        }
+        return json!({"phase": "Succeeded"});
     }
     let number = world.number();
     json!({"phase": "Running", "podIP": format!("10.0.{}.{}", number / 250, number % 250 + 1), "containerStatuses": [{

@@ -302,6 +302,23 @@ fn a_job_can_be_deleted_in_every_state() {
 }
 
 #[test]
+fn the_state_of_a_job_goes_with_it_where_that_is_asked_for() {
+    for (fields, erased, told) in [
+        (json!({"deletion": {"keepState": false}}), 1, "StateDeleted"),
+        (json!({"deletion": {"keepState": false}, "suspended": true}), 1, "StateDeleted"),
+        (json!({"deletion": {"keepState": true}}), 0, "StateRetained"),
+    ] {
+        let mut run = started(fields.clone());
+        run.change(|world| world.delete_job(JOB));
+        run.settle();
+        let world = run.cluster.world();
+        assert!(world.jobs.is_empty() && world.pods.is_empty(), "{fields}");
+        assert_eq!(world.erased.len(), erased, "{fields}");
+        assert!(world.notes.iter().any(|note| note.reason == told), "{fields}: {:?}", world.notes);
+    }
+}
+
+#[test]
 fn a_job_starts_from_a_savepoint_as_soon_as_that_is_whole() {
     let mut run = started(json!({}));
     run.change(|world| {

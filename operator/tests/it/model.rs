@@ -51,6 +51,8 @@ pub(crate) struct World {
     /// How many ticks old what it has been told is.
     pub(crate) stale: usize,
     history: VecDeque<(BTreeMap<String, StreamJob>, BTreeMap<String, Pod>)>,
+    /// Jobs whose state was deleted, by a pod.
+    pub(crate) erased: Vec<String>,
     /// Coordinators that were taken away while rows flowed.
     pub(crate) unclean: Vec<String>,
 }

@@ -1,5 +1,6 @@
 //! `weir checkpoints`: what is in a job's storage, with no job running.
 
+mod delete;
 mod gc;
 mod inspect;
 mod list;
@@ -31,6 +32,11 @@ pub(crate) enum CheckpointsCommand {
     Verify(VerifyArgs),
     /// Shows what garbage collection would delete, and why
     Gc(GcArgs),
+    /// Deletes the journal and all checkpoints of a job that does not run any more; savepoints stay
+    #[command(
+        after_help = "The job can't go on after that, and a job of the same uid begins anew. Safe to repeat."
+    )]
+    Delete(DeleteArgs),
 }
 
 #[derive(Debug, Args)]
@@ -74,28 +80,39 @@ pub(crate) struct GcArgs {
     expiration: Option<std::time::Duration>,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct DeleteArgs {
+    #[command(flatten)]
+    common: CommonArgs,
+    /// Says that it is meant: there is no way back
+    #[arg(long, required = true)]
+    all: bool,
+}
+
 pub(super) fn main(command: &CheckpointsCommand) -> Exit {
     let common = match command {
         CheckpointsCommand::List(common) => common,
         CheckpointsCommand::Inspect(args) => &args.common,
         CheckpointsCommand::Verify(args) => &args.common,
         CheckpointsCommand::Gc(args) => &args.common,
+        CheckpointsCommand::Delete(args) => &args.common,
     };
     let place = match common.place.resolve() {
         Ok(place) => place,
         Err(exit) => return exit,
     };
+    let form = common.output.form();
     block_on(async {
-        let journal = match Opened::open(&place).await {
-            Ok(journal) => journal,
-            Err(exit) => return exit,
-        };
         match command {
-            CheckpointsCommand::List(common) => list::list(&journal, common.output.form()).await,
-            CheckpointsCommand::Inspect(args) => {
-                inspect::inspect(&journal, args.id, common.output.form()).await
+            CheckpointsCommand::List(_) => {
+                with_journal(&place, async |journal| list::list(journal, form).await).await
             }
-            CheckpointsCommand::Verify(args) => verify::verify(&journal, args.id, common.output.form()).await,
+            CheckpointsCommand::Inspect(args) => {
+                with_journal(&place, async |journal| inspect::inspect(journal, args.id, form).await).await
+            }
+            CheckpointsCommand::Verify(args) => {
+                with_journal(&place, async |journal| verify::verify(journal, args.id, form).await).await
+            }
             CheckpointsCommand::Gc(args) => {
                 let (keep, expiration) =
                     place.retention.unwrap_or((3, std::time::Duration::from_secs(7 * 86_400)));
@@ -103,10 +120,18 @@ pub(super) fn main(command: &CheckpointsCommand) -> Exit {
                     keep: args.retain.unwrap_or(keep),
                     expiration: args.expiration.unwrap_or(expiration),
                 };
-                gc::dry_run(&journal, retention, common.output.form()).await
+                with_journal(&place, async |journal| gc::dry_run(journal, retention, form).await).await
             }
+            CheckpointsCommand::Delete(_) => delete::delete(&place, form).await,
         }
     })
+}
+
+async fn with_journal(place: &Place, look: impl AsyncFnOnce(&Opened) -> Exit) -> Exit {
+    match Opened::open(place).await {
+        Ok(journal) => look(&journal).await,
+        Err(exit) => exit,
+    }
 }
 
 /// A job's storage and its journal as it was read.
@@ -118,11 +143,7 @@ pub(super) struct Opened {
 
 impl Opened {
     pub(super) async fn open(place: &Place) -> Result<Self, Exit> {
-        let uid = match &place.uid {
-            Some(uid) => uid.clone(),
-            None => only_job(place).await?,
-        };
-        let store = open(&place.storage, &uid).await.map_err(|error| failed(&error))?;
+        let (uid, store) = folder(place).await?;
         let journal = JournalView::read(store.as_ref()).await.map_err(|error| unreadable(&error))?;
         if !journal.exists {
             print_error(&format!("error: {} holds no journal: the job {uid} never ran there\n", store.url()));
@@ -146,6 +167,16 @@ impl Opened {
             Exit::State
         })
     }
+}
+
+/// The folder of the job that is meant.
+async fn folder(place: &Place) -> Result<(JobUid, Arc<dyn Store>), Exit> {
+    let uid = match &place.uid {
+        Some(uid) => uid.clone(),
+        None => only_job(place).await?,
+    };
+    let store = open(&place.storage, &uid).await.map_err(|error| failed(&error))?;
+    Ok((uid, store))
 }
 
 /// The only job of a storage.

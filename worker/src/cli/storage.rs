@@ -173,6 +173,20 @@ async fn check(storage: &StorageConfig, output: Output) -> Exit {
     if result.is_ok() { Exit::Done } else { Exit::Storage }
 }
 
+/// Says what a deletion came to.
+pub(super) fn deleted(place: &str, objects: usize, output: Output) -> Exit {
+    match output {
+        Output::Json => print_json(&serde_json::json!({"place": place, "deletedObjects": objects})),
+        Output::Text => {
+            print(&match objects {
+                0 => format!("{place}: there was nothing to delete\n"),
+                objects => format!("{place}: deleted, {objects} objects\n"),
+            });
+            Exit::Done
+        }
+    }
+}
+
 /// Says that a store could not be asked.
 pub(super) fn failed(error: &StoreError) -> Exit {
     print_error(&format!("error: the storage can't be used: {error}\n"));

@@ -1,12 +1,15 @@
-//! The job is being deleted. That ends by its deadline, whatever is down: state is never deleted by it, and what
+//! The job is being deleted. That ends by its deadline, whatever is down. State stays unless the spec says otherwise; what
 //! is left in the cluster belongs to the job and goes with it.
 
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Pod;
 use weir_crds::{DeletionSnapshot, DeletionSpec};
 use weir_protocol::units::parse_duration;
 
 use super::{Decision, Facts, RARE, SOON, Situation, Step, Stop, elapsed, holds, pods, stop};
+use crate::controller::desired;
+use crate::controller::observe::erases_state;
 
 /// How long a last checkpoint may take, of the time that there is.
 const SHARE: u32 = 2;
@@ -32,18 +35,37 @@ pub(super) fn decide(facts: &Facts<'_>) -> Decision {
     }
     let mut decision = Decision::new(Situation::Deleting, memory, SOON);
     decision.steps = pods::delete_all(&observed.pods, "the job is being deleted");
-    if observed.pods.is_empty() || late {
-        let left = observed.pods.len();
-        if left > 0 {
-            let message = format!(
-                "{left} pods had not ended by the deadline ({deadline:?}); they go as soon as their nodes answer"
-            );
-            decision.note(true, "PodsLeft", "Delete", message);
-        }
-        keep_state(facts, &spec, &mut decision);
-        decision.steps.push(Step::LetGo);
+    if !observed.pods.is_empty() && !late {
+        return decision;
     }
+    let erased = match state_eraser(facts) {
+        Some(_) if observed.erased == Some(true) => true,
+        Some(_) if late => false,
+        Some(pod) => {
+            // It is made once: a name that is there is no error.
+            decision.steps.extend(observed.erased.is_none().then_some(Step::Create(pod)));
+            return decision;
+        }
+        None => false,
+    };
+    let left = observed.pods.len();
+    if left > 0 {
+        let message = format!(
+            "{left} pods had not ended by the deadline ({deadline:?}); they go as soon as their nodes answer"
+        );
+        decision.note(true, "PodsLeft", "Delete", message);
+    }
+    tell_of_state(facts, erased, &mut decision);
+    decision.steps.push(Step::LetGo);
     decision
+}
+
+/// The pod that deletes the state, if that is asked for and the job was ever one that could have some.
+fn state_eraser(facts: &Facts<'_>) -> Option<Pod> {
+    let current = facts.observed.memory().current;
+    let ran = || facts.stored.get(current.as_ref()?);
+    let wanted = facts.target.as_ref().ok().or_else(ran);
+    wanted.filter(|_| erases_state(&facts.observed.job)).map(desired::state_eraser)
 }
 
 fn deadline(spec: &DeletionSpec) -> Duration {
@@ -51,24 +73,26 @@ fn deadline(spec: &DeletionSpec) -> Duration {
     given.unwrap_or(Duration::from_secs(120)).min(*weir_crds::limits::DEADLINE.end())
 }
 
-/// Says where the state is that stays.
-fn keep_state(facts: &Facts<'_>, spec: &DeletionSpec, decision: &mut Decision) {
+/// Says what became of the state.
+fn tell_of_state(facts: &Facts<'_>, erased: bool, decision: &mut Decision) {
     let job = &facts.observed.job;
     let storage = job.spec.checkpoint.as_ref().and_then(|c| c.storage.as_deref());
     let Some(storage) = storage else { return };
     let place = format!("{}/{}", storage.trim_end_matches('/'), facts.observed.uid());
-    match spec.keep_state {
-        Some(false) => {
+    let (warning, reason, message) = match (erases_state(job), erased) {
+        (true, true) => (false, "StateDeleted", format!("the state of the job at {place} is deleted")),
+        (true, false) => {
             let message = format!(
-                "the state of the job is at {place}: this version of the operator does not delete it, remove the folder yourself"
+                "the state of the job at {place} was not deleted by the deadline: \"weir checkpoints delete\" does it"
             );
-            decision.note(true, "StateRetained", "Delete", message);
+            (true, "StateRetained", message)
         }
-        _ => {
+        (false, _) => {
             let message = format!(
                 "the state of the job stays at {place}; restoreFrom.location takes a new job on from there"
             );
-            decision.note(false, "StateRetained", "Delete", message);
+            (false, "StateRetained", message)
         }
-    }
+    };
+    decision.note(warning, reason, "Delete", message);
 }

@@ -16,7 +16,7 @@ use super::validate::Wanted;
 use crate::certificates::Authority;
 
 pub use config_map::{JOB_FILE, config_map};
-pub use pods::{coordinator, eraser, worker};
+pub use pods::{coordinator, savepoint_eraser, state_eraser, worker};
 
 /// An object that is applied as a whole; pods are made and deleted one by one instead.
 #[derive(Debug, Clone, PartialEq)]

@@ -109,9 +109,21 @@ pub fn worker(wanted: &Wanted, index: u32, incarnation: u32) -> Pod {
     pod
 }
 
-/// A pod that deletes the data of a savepoint with the job's access to S3, and is done.
-pub fn eraser(wanted: &Wanted, name: String, place: &str) -> Pod {
-    let mut args = vec!["savepoint".to_owned(), "delete".to_owned(), place.to_owned()];
+/// A pod that deletes a savepoint. The user and the keys are the job's.
+pub fn savepoint_eraser(wanted: &Wanted, name: String, place: &str) -> Pod {
+    eraser(wanted, name, &["savepoint", "delete", place])
+}
+
+/// A pod that deletes all that the job has in its storage but savepoints.
+pub fn state_eraser(wanted: &Wanted) -> Pod {
+    let config = &wanted.config;
+    let uid = format!("--uid={}", config.uid);
+    let args = ["checkpoints", "delete", "--all", &config.checkpoint.storage.url, &uid];
+    eraser(wanted, wanted.identity.state_eraser(), &args)
+}
+
+fn eraser(wanted: &Wanted, name: String, args: &[&str]) -> Pod {
+    let mut args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
     let storage = &wanted.config.checkpoint.storage;
     args.extend(storage.endpoint.iter().map(|endpoint| format!("--endpoint={endpoint}")));
     args.extend(storage.region.iter().map(|region| format!("--region={region}")));

@@ -52,7 +52,8 @@ fn pods(wanted: &Wanted) -> Vec<Pod> {
     vec![
         coordinator(wanted, 0, None),
         worker(wanted, 3, 1),
-        eraser(wanted, "hot-items-0b4f3c1e-e-1".to_owned(), "s3://bucket/jobs/x/savepoints/y"),
+        state_eraser(wanted),
+        savepoint_eraser(wanted, "hot-items-0b4f3c1e-e-1".to_owned(), "s3://bucket/jobs/x/savepoints/y"),
     ]
 }
 

@@ -4,6 +4,7 @@
 //! a store. It does not own: when a checkpoint is taken (`weir-coordinator`) and what is inside a
 //! block of state (`weir-state`).
 
+mod erase;
 mod frame;
 pub mod gc;
 pub mod journal;
@@ -15,6 +16,7 @@ pub mod savepoint;
 pub mod segment;
 pub mod store;
 
+pub use erase::erase_job;
 pub use frame::CodecError;
 pub use journal::{
     AppendError, ClaimError, ClaimWanted, Claimed, Completed, Durable, Fenced, Journal, JournalView, Start,

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use weir_protocol::units::format_size;
 
 use super::{Savepoint, SavepointError, SavepointId, decode_savepoint, encode_savepoint};
+use crate::erase::erase_below;
 use crate::layout;
 use crate::manifest::{Manifest, Problem, read_manifest, verify_checkpoint};
 use crate::store::{Below, Folder, Listed, Put, Store, StoreError};
 
-/// Keys that are deleted at a time.
-const DELETE_AT_A_TIME: usize = 1000;
 /// How often a write of unknown outcome is looked at again before the error is given.
 const TRIES: u32 = 5;
 
@@ -168,18 +167,8 @@ impl SavepointFolder {
         }
         let marker = usize::from(self.root.head(layout::SAVEPOINT).await?.is_some());
         self.root.delete(&[layout::SAVEPOINT.to_owned()]).await?;
-        let mut deleted = marker;
-        for folder in [layout::MANIFESTS, layout::DATA] {
-            for upload in self.root.uploads(folder).await? {
-                self.root.abort_upload(&upload).await?;
-            }
-            let keys: Vec<String> = self.root.list(folder).await?.into_iter().map(|o| o.key).collect();
-            for keys in keys.chunks(DELETE_AT_A_TIME) {
-                self.root.delete(keys).await?;
-            }
-            deleted += keys.len();
-        }
-        Ok(deleted)
+        let below = erase_below(self.root.as_ref(), &[layout::MANIFESTS, layout::DATA]).await?;
+        Ok(marker + below)
     }
 
     async fn look(self, id: String) -> Result<Found, StoreError> {
