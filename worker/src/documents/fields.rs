@@ -17,7 +17,8 @@ struct Field {
 }
 
 /// What Kubernetes itself defines: its own documents explain it.
-const OF_KUBERNETES: [&str; 3] = ["worker.resources", "worker.tolerations", "worker.affinity"];
+const OF_KUBERNETES: [&str; 4] =
+    ["worker.resources", "worker.tolerations", "worker.affinity", "coordinator.resources"];
 
 fn spec() -> &'static Value {
     &weir_crds::schema()["properties"]["spec"]
