@@ -2,6 +2,7 @@
 # Stories on a real cluster.
 #   e2e/run.sh                     all of them
 #   e2e/run.sh rescale bad_        those whose names contain one of these
+#   e2e/run.sh measure             no stories: how soon rows come again after the deletion of a pod
 # Brings up a cluster on this machine (as root, without Docker), with the images of this clone, and takes it down at the end.
 #   KEEP=1          leaves it up, and uses it if it is up: e2e/cluster/kubectl speaks to it, e2e/cluster/down.sh ends it
 #   KIND=1          a cluster of kind instead; needs Docker, kind, kubectl and helm
@@ -40,4 +41,7 @@ else
   fi
   "$cluster/load.sh" "$images"/*.tar
 fi
-cargo test --locked -p weir-e2e --test stories -- --test-threads "${JOBS:-2}" "$@"
+case ${1:-} in
+measure) cargo bench --locked -p weir-e2e --bench recovery ;;
+*) cargo test --locked -p weir-e2e --test stories -- --test-threads "${JOBS:-2}" "$@" ;;
+esac
