@@ -29,6 +29,20 @@ fn a_running_job_is_deleted_and_its_state_stays() {
 }
 
 #[test]
+fn a_job_is_deleted_with_its_state_where_that_is_asked_for() {
+    let story = Story::begin("delete-state");
+    let job = Job::new("gone").with("deletion.keepState", json!(false));
+    story.apply(&job);
+    story.until_checkpoints(&job, 1);
+    assert!(bucket::list(story.kubectl(), "jobs").unwrap().contains("/journal/"));
+    delete(&story, &job);
+    let files = bucket::list(story.kubectl(), "jobs").unwrap();
+    assert!(!files.contains("/journal") && !files.contains("/data/"), "{files}");
+    let results = bucket::list(story.kubectl(), &job.folder()).unwrap();
+    assert!(!results.is_empty(), "results are not state");
+}
+
+#[test]
 fn jobs_are_deleted_in_every_state_also_without_their_bucket() {
     let story = Story::begin("delete-any");
     let deadline = |name: &str| Job::new(name).with("deletion.deadline", json!("20s"));
