@@ -117,6 +117,24 @@ fn main() {
         measure(name, factory.as_ref(), &io);
     }
 
+    let schema: SchemaRef =
+        Arc::new(Schema::new(vec![Field::new("k", DataType::Int64, false), Field::new("ts", TIME, false)]));
+    let options = [
+        ("number-of-rows", "50000000"),
+        ("rows-per-second", "0"),
+        ("fields.k.min", "0"),
+        ("fields.k.max", "999999"),
+        ("fields.ts.kind", "sequence"),
+        ("fields.ts.interval", "1ms"),
+    ];
+    for (name, used) in [
+        ("datagen, a random BIGINT", [(0, None)].as_slice()),
+        ("datagen, it and a time", &[(0, None), (1, None)]),
+    ] {
+        let wanted = Scan { columns: columns(used), filters: vec![] };
+        measure(name, scan("datagen", &schema, &options, &wanted).as_ref(), &io);
+    }
+
     let schema: SchemaRef = Arc::new(Schema::new(vec![
         Field::new("auction", DataType::Int64, true),
         Field::new("bidder", DataType::Int64, true),

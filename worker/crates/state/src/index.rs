@@ -7,19 +7,18 @@
 
 use weir_protocol::key_group::hash_u64;
 
+use crate::memory::{HUGE, LINE, Words};
+use crate::prefetch::prefetch;
+
 /// A tag, and a row id plus one; zero is an empty slot.
-pub(crate) type Slot = [u64; 2];
+type Slot = [u64; SLOT];
 
-/// Slots that share a cache line.
-const LINE: usize = 4;
-
-/// A cache line.
-#[derive(Debug, Clone, Copy, Default)]
-#[repr(align(64))]
-struct Line([Slot; LINE]);
+/// Words of a slot, and slots that share a cache line.
+const SLOT: usize = 2;
+const SLOTS: usize = LINE / SLOT;
 
 /// Slots of a segment once there are several.
-const SEGMENT: usize = 1 << 14;
+const SEGMENT: usize = HUGE / SLOT;
 const SMALLEST: usize = 64;
 /// Share of slots in use above which the index grows.
 const LOAD: (usize, usize) = (7, 10);
@@ -54,19 +53,22 @@ impl Index {
         self.segments.iter().map(|s| s.slots() * size_of::<Slot>()).sum()
     }
 
-    /// Adds for each tag the row id that the cache line it leads to holds for it, else [`NO_ROW`]. One
-    /// pass of loads that do not wait for each other and no branch that depends on them, so that the
-    /// cache misses of a block of keys overlap.
+    /// Has the cache line to which a hash leads loaded.
     #[inline]
-    pub(crate) fn candidates(&self, tags: &[u64], hashes: &[u64], ids: &mut Vec<u32>) {
-        if let [only] = self.segments.as_slice() {
-            ids.extend(tags.iter().zip(hashes).map(|(tag, hash)| only.candidate(*tag, *hash)));
-        } else {
-            ids.extend(
-                tags.iter()
-                    .zip(hashes)
-                    .map(|(tag, hash)| self.segments[self.segment_of(*hash)].candidate(*tag, *hash)),
-            );
+    pub(crate) fn prefetch(&self, hash: u64) {
+        prefetch(self.segments[self.segment_of(hash)].line(hash));
+    }
+
+    /// The row id that the cache line to which a hash leads holds for a tag, else [`NO_ROW`].
+    #[inline]
+    pub(crate) fn candidate(&self, tag: u64, hash: u64) -> u32 {
+        let line = self.segments[self.segment_of(hash)].line(hash);
+        // Which slot it is can't be predicted, so all are compared without a branch. The first that
+        // matches counts: different keys may have one hash.
+        let matches = (0..SLOTS).fold(1 << SLOTS, |all, at| all | usize::from(line[at * SLOT] == tag) << at);
+        match matches.trailing_zeros() as usize {
+            SLOTS.. => NO_ROW,
+            at => row_id(line[at * SLOT + 1]),
         }
     }
 
@@ -188,30 +190,30 @@ impl Index {
 
 /// Slots, of which the number is a power of two.
 #[derive(Debug)]
-struct Segment(Box<[Line]>);
+struct Segment(Words);
 
 impl Segment {
     fn new(slots: usize) -> Self {
-        Self(vec![Line::default(); slots / LINE].into_boxed_slice())
+        Self(Words::new(slots * SLOT))
     }
 
     fn slots(&self) -> usize {
-        self.0.len() * LINE
+        self.0.len() / SLOT
     }
 
     #[inline]
     fn get(&self, at: usize) -> Slot {
-        self.0[at / LINE].0[at % LINE]
+        [self.0[at * SLOT], self.0[at * SLOT + 1]]
     }
 
     fn set(&mut self, at: usize, slot: Slot) {
-        self.0[at / LINE].0[at % LINE] = slot;
+        self.0[at * SLOT..][..SLOT].copy_from_slice(&slot);
     }
 
     /// Where the search for a hash begins.
     #[inline]
     fn home(&self, hash: u64) -> usize {
-        (hash as usize & (self.0.len() - 1)) * LINE
+        (hash as usize & (self.0.len() / LINE - 1)) * SLOTS
     }
 
     #[inline]
@@ -228,14 +230,14 @@ impl Segment {
     }
 
     fn present(&self) -> impl Iterator<Item = &Slot> {
-        self.0.iter().flat_map(|line| &line.0).filter(|slot| slot[1] != 0)
+        self.0.as_chunks().0.iter().filter(|slot: &&Slot| slot[1] != 0)
     }
 
+    /// The cache line to which a hash leads.
     #[inline]
-    fn candidate(&self, tag: u64, hash: u64) -> u32 {
-        let line = &self.0[hash as usize & (self.0.len() - 1)].0;
-        // The first that matches: different keys may have one hash.
-        row_id(line.iter().rev().fold(0, |id, slot| if slot[0] == tag { slot[1] } else { id }))
+    fn line(&self, hash: u64) -> &[u64; LINE] {
+        let (lines, _) = self.0.as_chunks();
+        &lines[hash as usize & (lines.len() - 1)]
     }
 }
 
@@ -262,7 +264,7 @@ mod tests {
         for tag_is_key in [true, false] {
             let tag = |key: u64| if tag_is_key { key } else { hash_u64(key) };
             let mut index = Index::new(tag_is_key);
-            let count = 200_000_u64;
+            let count = 1_500_000_u64;
             for key in 0..count {
                 index.insert(tag(key), hash_u64(key), key as u32);
                 if key % 3 == 2 {

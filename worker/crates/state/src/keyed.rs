@@ -23,8 +23,8 @@ mod checkpoint;
 use checkpoint::Frozen;
 pub(crate) use checkpoint::{in_range, keep_rows};
 
-/// Keys that are looked up together: their cache misses overlap, and what they touch stays near.
-const BLOCK: usize = 512;
+/// Keys that are looked up together: what is loaded for them ahead stays near until it is used.
+const BLOCK: usize = 128;
 /// Rows of a table smaller than this stay near the core by themselves.
 const NEAR_BYTES: usize = 256 << 10;
 
@@ -147,15 +147,38 @@ impl KeyedTable {
     /// fresh rows. All rows count as written.
     pub fn lookup_or_insert(&mut self, keys: &Keys, range: Range<usize>, ids: &mut Vec<u32>) {
         ids.clear();
-        let count = range.len();
-        self.give_back(count * 2);
+        self.give_back(range.len() * 2);
+        let far = !self.is_near();
+        if far && range.start == 0 {
+            self.prefetch(keys, range.start..range.end.min(BLOCK));
+        }
         let mut start = range.start;
         while start < range.end {
             let block = start..range.end.min(start + BLOCK);
             start = block.end;
+            if far {
+                // Also beyond the range: it is what will most likely be asked for next.
+                self.prefetch(keys, start..keys.len().min(start + BLOCK));
+            }
             let from = ids.len();
-            self.look_up_block(keys, block, ids);
+            self.look_up_block(keys, block, far, ids);
             self.touch_all(&ids[from..]);
+        }
+    }
+
+    /// Has that part of the index loaded that these keys need.
+    #[inline]
+    fn prefetch(&self, keys: &Keys, range: Range<usize>) {
+        keys.hashes[range].iter().for_each(|hash| self.index.prefetch(*hash));
+    }
+
+    /// Calls `visit` with the position and the row (as [`KeyedTable::row_mut`] gives it) of each of
+    /// these ids, which were looked up.
+    #[inline]
+    pub fn visit(&mut self, ids: &[u32], mut visit: impl FnMut(usize, &mut [u64])) {
+        let keys = self.layout.words();
+        for (at, id) in ids.iter().enumerate() {
+            visit(at, &mut self.rows.get_mut(*id)[keys..]);
         }
     }
 
@@ -286,21 +309,33 @@ impl KeyedTable {
         }
     }
 
-    fn look_up_block(&mut self, keys: &Keys, block: Range<usize>, ids: &mut Vec<u32>) {
+    fn look_up_block(&mut self, keys: &Keys, block: Range<usize>, far: bool, ids: &mut Vec<u32>) {
         let from = ids.len();
         let hashes = &keys.hashes[block.clone()];
         match &self.layout {
             KeyLayout::Word(_) if keys.nulls.is_none() => {
-                self.index.candidates(&keys.words[block.clone()], hashes, ids);
-                for (at, id) in block.zip(&mut ids[from..]).filter(|(_, id)| **id == NO_ROW) {
-                    *id = self.find_or_insert(keys, at);
-                }
+                let tags = keys.words[block.clone()].iter().zip(hashes);
+                ids.extend(block.zip(tags).map(|(at, (tag, hash))| {
+                    let id = match self.index.candidate(*tag, *hash) {
+                        NO_ROW => self.find_or_insert(keys, at),
+                        id => id,
+                    };
+                    if far {
+                        self.rows.prefetch(id);
+                    }
+                    id
+                }));
             }
             KeyLayout::Word(_) => ids.extend(block.map(|at| self.find_or_insert(keys, at))),
             KeyLayout::Encoded(_) => {
                 // Candidates by hash; their rows, which hold the keys, are loaded together.
-                self.index.candidates(hashes, hashes, ids);
-                self.load(&ids[from..]);
+                ids.extend(hashes.iter().map(|hash| {
+                    let id = self.index.candidate(*hash, *hash);
+                    if far && id != NO_ROW {
+                        self.rows.prefetch(id);
+                    }
+                    id
+                }));
                 for (at, id) in block.zip(&mut ids[from..]) {
                     let hit = *id != NO_ROW && same_key(self.rows.get(*id), keys.encoded(at), &self.slab);
                     if !hit {
@@ -311,20 +346,8 @@ impl KeyedTable {
         }
     }
 
-    /// Loads of rows that do not wait for each other.
-    #[inline]
-    fn load(&self, ids: &[u32]) {
-        if !self.is_near() {
-            let there = ids.iter().filter(|id| **id != NO_ROW);
-            std::hint::black_box(there.fold(0, |all, id| all ^ self.rows.get(*id)[0]));
-        }
-    }
-
     #[inline]
     fn touch_all(&mut self, ids: &[u32]) {
-        if matches!(self.layout, KeyLayout::Word(_)) {
-            self.load(ids);
-        }
         if self.frozen.is_none() && self.dead_count == 0 {
             ids.iter().for_each(|id| self.dirty.set(*id));
         } else {

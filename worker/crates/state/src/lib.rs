@@ -10,6 +10,8 @@ mod hash;
 mod index;
 mod key;
 mod keyed;
+mod memory;
+mod prefetch;
 mod rows;
 mod slab;
 mod sliced;

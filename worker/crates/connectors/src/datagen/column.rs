@@ -250,9 +250,35 @@ impl Generated {
     }
 
     fn numbers<T: ArrowPrimitiveType>(&self, rows: &[u64], to: impl Fn(i128) -> T::Native) -> ArrayRef {
-        let array: PrimitiveArray<T> =
-            rows.iter().map(|row| self.filled(*row, || to(self.whole(*row)))).collect();
+        let array = self.narrow(rows, |v| to(v.into())).map_or_else(
+            || rows.iter().map(|row| self.filled(*row, || to(self.whole(*row)))).collect(),
+            |values| PrimitiveArray::<T>::new(values.into(), None),
+        );
         Arc::new(array.with_data_type(self.column.data_type.clone()))
+    }
+
+    /// What [`Self::whole`] gives, computed in 64 bits, which is several times faster; `None` if there
+    /// may be NULLs or the bounds are wider. Sequences of wider numbers are cut to their lower 64 bits.
+    fn narrow<V>(&self, rows: &[u64], to: impl Fn(i64) -> V) -> Option<Vec<V>> {
+        match self.column.shape {
+            _ if self.column.null_below > 0 => None,
+            Shape::Whole { min, max } => {
+                let (min, max) = (i64::try_from(min).ok()?, i64::try_from(max).ok()?);
+                let numbers = max.abs_diff(min).wrapping_add(1);
+                let above = |bits: u64| match numbers {
+                    0 => bits,
+                    n => ((u128::from(bits) * u128::from(n)) >> 64) as u64,
+                };
+                Some(rows.iter().map(|row| to(min.wrapping_add_unsigned(above(self.draw(*row))))).collect())
+            }
+            Shape::Sequence { start, step } => {
+                let (start, step) = (start as i64, step as i64);
+                Some(
+                    rows.iter().map(|row| to(start.wrapping_add((*row as i64).wrapping_mul(step)))).collect(),
+                )
+            }
+            Shape::Real { .. } | Shape::Bool | Shape::Text { .. } => None,
+        }
     }
 
     fn reals<T: ArrowPrimitiveType>(&self, rows: &[u64], to: impl Fn(f64) -> T::Native) -> ArrayRef {

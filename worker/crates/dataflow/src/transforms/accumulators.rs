@@ -157,6 +157,11 @@ impl Accumulators {
             .any(|c| matches!(c.kind, Kind::Extreme(_) | Kind::ExtremeDecimal(_) | Kind::ExtremeText(_)))
     }
 
+    /// Whether the results of a group change with each row that is added, and are words only.
+    pub(super) fn count_all(&self) -> bool {
+        self.vars.is_empty() && self.calls.iter().any(|c| c.kind == Kind::Count && c.counter == LIVE)
+    }
+
     /// What the words and values mean, for the schema of the state.
     pub(super) fn meaning(&self) -> String {
         let counter = |c: &Counter| format!("count[{}]", numbers(c.input, c.filter));

@@ -32,6 +32,7 @@ pub struct Aggregate {
     /// that this batch touched.
     batch: u64,
     touched: Touched,
+    changes: Changes,
     now_ms: i64,
 }
 
@@ -46,8 +47,27 @@ struct Touched {
     /// The words of the accumulators after the batch. In a large table they are copied block by block,
     /// so that rows need not be fetched once more when the batch is through.
     new: Vec<u64>,
-    /// Scratch of [`Aggregate::changes`].
+}
+
+/// The changes of a batch, in the order in which they go out.
+#[derive(Debug, Default)]
+struct Changes {
     values: Values,
+    /// The row of the batch that has the key.
+    sources: Vec<u32>,
+    kinds: Vec<u8>,
+    updates: bool,
+    /// How many the last batch made.
+    expected: usize,
+}
+
+impl Touched {
+    fn clear(&mut self) {
+        self.ids.clear();
+        self.rows.clear();
+        self.old.clear();
+        self.new.clear();
+    }
 }
 
 #[derive(Debug)]
@@ -59,6 +79,8 @@ struct Plan {
     ttl: Option<(usize, i64)>,
     /// The word with the last batch; the next one has the place.
     batch_word: usize,
+    /// Whether each group to which a batch of inserts adds has a change, whatever it adds.
+    always_changes: bool,
 }
 
 impl Plan {
@@ -97,7 +119,8 @@ impl Plan {
             scratch: 2,
             meaning,
         };
-        Ok(Self { spec, acc, table, ttl, batch_word })
+        let always_changes = ttl.is_none() && acc.count_all();
+        Ok(Self { spec, acc, table, ttl, batch_word, always_changes })
     }
 }
 
@@ -136,6 +159,22 @@ impl Aggregate {
     /// As [`Aggregate::factory`].
     pub fn tables(spec: &AggregateSpec) -> Result<Vec<StateTableInfo>, Failure> {
         Ok(vec![Plan::new(spec.clone())?.table.info()])
+    }
+
+    /// Counts the rows of a block, each of which changes the results of its group, and puts the changes
+    /// down at once: the old words, and a place for the new ones, which the row knows from then on.
+    fn count(&mut self, start: usize) {
+        let Self { plan, table, ids, changes, batch, .. } = self;
+        let (word, width) = (plan.batch_word, plan.acc.fresh.len());
+        table.visit(ids, |at, row| {
+            if row[word] != *batch {
+                row[word] = *batch;
+                let source = (start + at) as u32;
+                row[word + 1] = changes.open(&row[..width], source, plan.spec.update_before) as u64;
+            }
+            row[LIVE] = row[LIVE].wrapping_add(1);
+            changes.values.words_mut(&plan.acc, row[word + 1] as usize)[LIVE] = row[LIVE];
+        });
     }
 
     /// Notes the groups that a block touches for the first time, and counts its rows.
@@ -209,59 +248,89 @@ impl Aggregate {
         }
     }
 
-    /// The changes of the groups that were touched.
-    fn changes(&mut self, rows: &RecordBatch) -> Result<Option<Chunk>, Failure> {
+    /// Puts the words of the rows of a block where their changes are.
+    fn put_words(&mut self) {
+        let Self { plan, table, ids, changes, .. } = self;
+        let (word, width) = (plan.batch_word, plan.acc.fresh.len());
+        table.visit(ids, |_, row| {
+            let place = changes.values.words_mut(&plan.acc, row[word + 1] as usize);
+            place.copy_from_slice(&row[..width]);
+        });
+    }
+
+    /// Finds the changes of the groups that were touched.
+    fn compare(&mut self) {
         let acc = &self.plan.acc;
-        let values = &mut self.touched.values;
-        values.clear();
+        let changes = &mut self.changes;
         let new = self.touched.new.chunks_exact(acc.fresh.len());
-        let mut sources: Vec<u32> = Vec::with_capacity(self.touched.ids.len() * 2);
-        let mut kinds: Vec<u8> = Vec::with_capacity(self.touched.ids.len() * 2);
-        let mut all_inserts = true;
         for (at, ((id, source), new)) in self.touched.ids.iter().zip(&self.touched.rows).zip(new).enumerate()
         {
             let before = self.touched.old.words(acc, at)[LIVE] != 0;
             let after = new[LIVE] != 0;
-            if before && (!after || self.plan.spec.update_before) {
-                let unchanged = after
-                    && self.plan.ttl.is_none()
-                    && acc.same(&self.touched.old, at, new, &self.table, *id);
-                if unchanged {
-                    continue;
-                }
-                values.push_from(acc, &self.touched.old, at);
-                sources.push(*source);
-                kinds.push(if after { RowKind::UpdateBefore } else { RowKind::Delete } as u8);
-                all_inserts = false;
-            } else if before
-                && self.plan.ttl.is_none()
-                && acc.same(&self.touched.old, at, new, &self.table, *id)
-            {
+            let same = || self.plan.ttl.is_none() && acc.same(&self.touched.old, at, new, &self.table, *id);
+            if before && after && same() {
                 continue;
             }
+            if before && (!after || self.plan.spec.update_before) {
+                changes.values.push_from(acc, &self.touched.old, at);
+                changes.push(*source, if after { RowKind::UpdateBefore } else { RowKind::Delete });
+            }
             if after {
-                values.push_words(acc, new, &self.table, *id);
-                sources.push(*source);
-                kinds.push(if before { RowKind::UpdateAfter } else { RowKind::Insert } as u8);
-                all_inserts &= !before;
+                changes.values.push_words(acc, new, &self.table, *id);
+                changes.push(*source, if before { RowKind::UpdateAfter } else { RowKind::Insert });
             } else {
                 self.table.remove(*id);
             }
         }
+    }
+
+    /// The changes as rows; `rows` is the batch that made them.
+    fn take_changes(&mut self, rows: &RecordBatch) -> Result<Option<Chunk>, Failure> {
+        let changes = &mut self.changes;
+        let sources = UInt32Array::from(std::mem::take(&mut changes.sources));
+        let kinds = UInt8Array::from(std::mem::take(&mut changes.kinds));
+        let updates = std::mem::take(&mut changes.updates);
+        changes.expected = sources.len();
         if sources.is_empty() {
             return Ok(None);
         }
-        let sources = UInt32Array::from(sources);
         let mut columns = Vec::with_capacity(self.plan.spec.output_schema.fields().len());
         for key in &self.plan.spec.keys {
             columns.push(take(rows.column(*key), &sources, None).map_err(bug)?);
         }
-        for call in 0..self.plan.spec.calls.len() {
-            columns.push(acc.results(call, values)?);
-        }
-        let options = RecordBatchOptions::new().with_row_count(Some(values.len()));
+        columns.extend(self.plan.acc.all_results(&mut changes.values)?);
+        let options = RecordBatchOptions::new().with_row_count(Some(sources.len()));
         let rows = RecordBatch::try_new_with_options(self.plan.spec.output_schema.clone(), columns, &options);
-        Ok(Some(Chunk { rows: rows.map_err(bug)?, kinds: (!all_inserts).then(|| UInt8Array::from(kinds)) }))
+        Ok(Some(Chunk { rows: rows.map_err(bug)?, kinds: updates.then_some(kinds) }))
+    }
+}
+
+impl Changes {
+    /// Makes room for as many changes as the last batch made.
+    fn reserve(&mut self, acc: &Accumulators) {
+        self.values.reserve(acc, self.expected);
+        self.sources.reserve(self.expected);
+        self.kinds.reserve(self.expected);
+    }
+
+    #[inline]
+    fn push(&mut self, source: u32, kind: RowKind) {
+        self.sources.push(source);
+        self.kinds.push(kind as u8);
+        self.updates |= kind != RowKind::Insert;
+    }
+
+    /// Puts down the change of a group that has these words so far, and will have others; gives the
+    /// place of those.
+    #[inline]
+    fn open(&mut self, words: &[u64], source: u32, update_before: bool) -> usize {
+        let before = words[LIVE] != 0;
+        if before && update_before {
+            self.values.push_row(words);
+            self.push(source, RowKind::UpdateBefore);
+        }
+        self.push(source, if before { RowKind::UpdateAfter } else { RowKind::Insert });
+        self.values.push_row(words)
     }
 }
 
@@ -272,31 +341,39 @@ impl Transform for Aggregate {
         self.keys.fill(&keys, chunk.len()).map_err(state)?;
         let inputs = plan.acc.prepare(&chunk.rows)?;
         self.batch += 1;
-        self.touched.ids.clear();
-        self.touched.rows.clear();
-        self.touched.old.clear();
-        self.touched.new.clear();
+        self.touched.clear();
+        self.changes.reserve(&plan.acc);
+        let at_once = plan.always_changes && chunk.kinds.is_none();
         let near = self.table.is_near();
         for start in (0..chunk.len()).step_by(BLOCK) {
             let range = start..chunk.len().min(start + BLOCK);
             let mut ids = std::mem::take(&mut self.ids);
             self.table.lookup_or_insert(&self.keys, range.clone(), &mut ids);
             self.ids = ids;
-            self.visit(&chunk, start);
+            if at_once {
+                self.count(start);
+            } else {
+                self.visit(&chunk, start);
+            }
             let signs = chunk.kinds.is_some().then_some(self.signs.as_slice());
             plan.acc.update(&inputs, range, &self.ids, signs, &mut self.table)?;
-            if !near {
+            if at_once && plan.acc.fresh.len() > 1 {
+                self.put_words();
+            } else if !at_once && !near {
                 let ids = std::mem::take(&mut self.ids);
                 self.take_words(&ids);
                 self.ids = ids;
             }
         }
-        if near {
-            let ids = std::mem::take(&mut self.touched.ids);
-            self.take_words(&ids);
-            self.touched.ids = ids;
+        if !at_once {
+            if near {
+                let ids = std::mem::take(&mut self.touched.ids);
+                self.take_words(&ids);
+                self.touched.ids = ids;
+            }
+            self.compare();
         }
-        if let Some(changes) = self.changes(&chunk.rows)? {
+        if let Some(changes) = self.take_changes(&chunk.rows)? {
             out.chunk(changes)?;
         }
         if let Some((word, after)) = plan.ttl {
@@ -327,6 +404,7 @@ impl TransformFactory for Factory {
             signs: Vec::new(),
             batch: 0,
             touched: Touched::default(),
+            changes: Changes::default(),
             now_ms: i64::MIN,
         }))
     }

@@ -132,9 +132,7 @@ impl WindowAggregate {
         for start in (0..rows.num_rows()).step_by(BLOCK) {
             let range = start..rows.num_rows().min(start + BLOCK);
             table.lookup_or_insert(&self.keys, range.clone(), &mut self.ids);
-            for id in &self.ids {
-                table.row_mut(*id)[LIVE] += 1;
-            }
+            table.visit(&self.ids, |_, row| row[LIVE] += 1);
             plan.acc.update(&inputs, range, &self.ids, None, table)?;
         }
         Ok(())

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow_array::builder::{LargeStringBuilder, StringBuilder, StringViewBuilder};
 use arrow_array::types::{Decimal128Type, Float32Type, Int64Type};
 use arrow_array::{ArrayRef, Float64Array, Int64Array, PrimitiveArray};
+use arrow_buffer::Buffer;
 use arrow_schema::{ArrowError, DataType};
 use weir_protocol::{Failure, FailureKind};
 use weir_state::KeyedTable;
@@ -32,8 +33,9 @@ impl Values {
         self.len = 0;
     }
 
-    pub(in crate::transforms) fn len(&self) -> usize {
-        self.len
+    /// Makes room for so many rows more.
+    pub(in crate::transforms) fn reserve(&mut self, acc: &Accumulators, rows: usize) {
+        self.words.reserve(rows * acc.fresh.len());
     }
 
     /// Adds a copy of a row of a table.
@@ -68,6 +70,17 @@ impl Values {
         self.len += 1;
     }
 
+    /// Adds a row of words to those of a layout without values of varying length; gives its number.
+    #[inline]
+    pub(in crate::transforms) fn push_row(&mut self, words: &[u64]) -> usize {
+        match words {
+            [one] => self.words.push(*one),
+            _ => self.words.extend_from_slice(words),
+        }
+        self.len += 1;
+        self.len - 1
+    }
+
     fn push_var(&mut self, value: Option<&[u8]>) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(value.unwrap_or_default());
@@ -77,6 +90,12 @@ impl Values {
     pub(in crate::transforms) fn words(&self, acc: &Accumulators, at: usize) -> &[u64] {
         let width = acc.fresh.len();
         &self.words[at * width..(at + 1) * width]
+    }
+
+    #[inline]
+    pub(in crate::transforms) fn words_mut(&mut self, acc: &Accumulators, at: usize) -> &mut [u64] {
+        let width = acc.fresh.len();
+        &mut self.words[at * width..(at + 1) * width]
     }
 
     fn var(&self, acc: &Accumulators, at: usize, var: usize) -> Option<&[u8]> {
@@ -101,6 +120,20 @@ impl Accumulators {
             }
             call.same(before, after)
         })
+    }
+
+    /// The results of all calls, in order. `values` is empty afterwards.
+    pub(in crate::transforms) fn all_results(&self, values: &mut Values) -> Result<Vec<ArrayRef>, Failure> {
+        let all = if self.fresh.len() == 1 && self.vars.is_empty() {
+            // Nothing but the number of rows: what was put down is the column.
+            let counts = Buffer::from_vec(std::mem::take(&mut values.words));
+            let counts: ArrayRef = Arc::new(Int64Array::new(counts.into(), None));
+            Ok(vec![counts; self.calls.len()])
+        } else {
+            (0..self.calls.len()).map(|call| self.results(call, values)).collect()
+        };
+        values.clear();
+        all
     }
 
     /// The results of a call.

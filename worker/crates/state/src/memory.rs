@@ -1,0 +1,154 @@
+//! Zeroed words that begin on a cache line.
+//!
+//! From [`HUGE`] on they come straight from the system and may lie in huge pages: in a large table,
+//! translating addresses of small ones takes longer than all other work.
+
+#![allow(unsafe_code, reason = "no safe container gives aligned, zeroed memory in huge pages")]
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+
+/// Words of a cache line.
+pub(crate) const LINE: usize = 8;
+/// Words of a huge page.
+pub(crate) const HUGE: usize = (2 << 20) / size_of::<u64>();
+
+/// A fixed number of words, zero at first.
+#[derive(Debug)]
+pub(crate) struct Words {
+    start: NonNull<u64>,
+    len: usize,
+}
+
+// SAFETY: it owns its words as a `Box<[u64]>` does.
+unsafe impl Send for Words {}
+// SAFETY: as above; shared references only read.
+unsafe impl Sync for Words {}
+
+impl Words {
+    /// `len`, which is not zero, words.
+    pub(crate) fn new(len: usize) -> Self {
+        let layout = Self::layout(len);
+        let start = if len.is_multiple_of(HUGE) {
+            huge::map(layout)
+        } else {
+            // SAFETY: the layout is not of size zero.
+            unsafe { alloc_zeroed(layout) }
+        };
+        let start = NonNull::new(start).unwrap_or_else(|| handle_alloc_error(layout));
+        Self { start: start.cast(), len }
+    }
+
+    fn layout(len: usize) -> Layout {
+        assert!(len > 0, "no words");
+        let bytes = len.checked_mul(size_of::<u64>()).expect("fewer words than the address space has");
+        let align = if len.is_multiple_of(HUGE) { HUGE } else { LINE } * size_of::<u64>();
+        Layout::from_size_align(bytes, align).expect("fewer words than the address space has")
+    }
+}
+
+impl Drop for Words {
+    fn drop(&mut self) {
+        let layout = Self::layout(self.len);
+        // SAFETY: the memory came from `new` with this layout, and nothing refers to it any more.
+        unsafe {
+            if self.len.is_multiple_of(HUGE) {
+                huge::unmap(self.start.as_ptr().cast(), layout);
+            } else {
+                dealloc(self.start.as_ptr().cast(), layout);
+            }
+        }
+    }
+}
+
+impl Deref for Words {
+    type Target = [u64];
+
+    #[inline]
+    fn deref(&self) -> &[u64] {
+        // SAFETY: `start` leads to `len` words that are initialised, aligned and its own.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+    }
+}
+
+impl DerefMut for Words {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [u64] {
+        // SAFETY: as in `deref`, and nothing else refers to them.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+}
+
+#[cfg(target_os = "linux")]
+mod huge {
+    use std::alloc::Layout;
+    use std::ptr::null_mut;
+
+    /// Zeroed memory of this layout, of which size and alignment are multiples of a page; null if
+    /// there is none.
+    pub(super) fn map(layout: Layout) -> *mut u8 {
+        let (bytes, align) = (layout.size(), layout.align());
+        // SAFETY: a new private mapping; what is cut off of it below and not returned is not used.
+        unsafe {
+            let (protection, flags) =
+                (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+            // The system aligns mappings to small pages only: the part that is aligned is kept.
+            let mapped = libc::mmap(null_mut(), bytes + align, protection, flags, -1, 0);
+            if mapped == libc::MAP_FAILED {
+                return null_mut();
+            }
+            let before = mapped.align_offset(align);
+            let start = mapped.add(before);
+            if before > 0 {
+                libc::munmap(mapped, before);
+            }
+            libc::munmap(start.add(bytes), align - before);
+            // A hint: without huge pages all works the same.
+            libc::madvise(start, bytes, libc::MADV_HUGEPAGE);
+            start.cast()
+        }
+    }
+
+    /// Gives memory back.
+    ///
+    /// # Safety
+    /// It came from [`map`] with this layout and is not used any more.
+    pub(super) unsafe fn unmap(start: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            libc::munmap(start.cast(), layout.size());
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+mod huge {
+    pub(super) use std::alloc::{alloc_zeroed, dealloc as unmap};
+
+    pub(super) fn map(layout: std::alloc::Layout) -> *mut u8 {
+        // SAFETY: the layout is not of size zero.
+        unsafe { alloc_zeroed(layout) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_zero_aligned_and_their_own() {
+        for len in [1, 8, 100, HUGE - 8, HUGE, 2 * HUGE] {
+            let mut all: Vec<Words> = (0..3).map(|_| Words::new(len)).collect();
+            for (number, words) in all.iter_mut().enumerate() {
+                assert!(words.len() == len && words.iter().all(|w| *w == 0));
+                let line = if len.is_multiple_of(HUGE) { HUGE } else { LINE };
+                assert_eq!(words.as_ptr() as usize % (line * 8), 0, "{len}");
+                words.fill(number as u64 + 1);
+            }
+            for (number, words) in all.iter().enumerate() {
+                assert!(words.iter().all(|w| *w == number as u64 + 1));
+            }
+        }
+    }
+}
