@@ -56,13 +56,13 @@ impl Index {
     /// Has the cache line to which a hash leads loaded.
     #[inline]
     pub(crate) fn prefetch(&self, hash: u64) {
-        prefetch(self.segments[self.segment_of(hash)].line(hash));
+        prefetch(self.segment(hash).line(hash));
     }
 
     /// The row id that the cache line to which a hash leads holds for a tag, else [`NO_ROW`].
     #[inline]
     pub(crate) fn candidate(&self, tag: u64, hash: u64) -> u32 {
-        let line = self.segments[self.segment_of(hash)].line(hash);
+        let line = self.segment(hash).line(hash);
         // Which slot it is can't be predicted, so all are compared without a branch. The first that
         // matches counts: different keys may have one hash.
         let matches = (0..SLOTS).fold(1 << SLOTS, |all, at| all | usize::from(line[at * SLOT] == tag) << at);
@@ -135,6 +135,14 @@ impl Index {
     fn segment_of(&self, hash: u64) -> usize {
         let at = (hash >> 48) as usize & self.mask;
         if at < self.segments.len() { at } else { at & (self.mask >> 1) }
+    }
+
+    #[inline]
+    fn segment(&self, hash: u64) -> &Segment {
+        match self.segments.as_slice() {
+            [only] => only,
+            several => &several[self.segment_of(hash)],
+        }
     }
 
     fn grow(&mut self) {

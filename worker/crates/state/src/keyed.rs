@@ -313,29 +313,30 @@ impl KeyedTable {
         let from = ids.len();
         let hashes = &keys.hashes[block.clone()];
         match &self.layout {
-            KeyLayout::Word(_) if keys.nulls.is_none() => {
+            KeyLayout::Word(_) if keys.nulls.is_some() => {
+                ids.extend(block.map(|at| self.find_or_insert(keys, at)));
+            }
+            KeyLayout::Word(_) if far => {
+                self.candidates(&keys.words[block.clone()], hashes, far, ids);
+                for (at, id) in block.zip(&mut ids[from..]) {
+                    if *id == NO_ROW {
+                        *id = self.find_or_insert(keys, at);
+                        self.rows.prefetch(*id);
+                    }
+                }
+            }
+            KeyLayout::Word(_) => {
+                // Nothing to wait for: one pass.
                 let tags = keys.words[block.clone()].iter().zip(hashes);
-                ids.extend(block.zip(tags).map(|(at, (tag, hash))| {
-                    let id = match self.index.candidate(*tag, *hash) {
+                ids.extend(block.zip(tags).map(
+                    |(at, (tag, hash))| match self.index.candidate(*tag, *hash) {
                         NO_ROW => self.find_or_insert(keys, at),
                         id => id,
-                    };
-                    if far {
-                        self.rows.prefetch(id);
-                    }
-                    id
-                }));
+                    },
+                ));
             }
-            KeyLayout::Word(_) => ids.extend(block.map(|at| self.find_or_insert(keys, at))),
             KeyLayout::Encoded(_) => {
-                // Candidates by hash; their rows, which hold the keys, are loaded together.
-                ids.extend(hashes.iter().map(|hash| {
-                    let id = self.index.candidate(*hash, *hash);
-                    if far && id != NO_ROW {
-                        self.rows.prefetch(id);
-                    }
-                    id
-                }));
+                self.candidates(hashes, hashes, far, ids);
                 for (at, id) in block.zip(&mut ids[from..]) {
                     let hit = *id != NO_ROW && same_key(self.rows.get(*id), keys.encoded(at), &self.slab);
                     if !hit {
@@ -344,6 +345,21 @@ impl KeyedTable {
                 }
             }
         }
+    }
+
+    /// Adds to `ids` what the first line of the index has for each tag, and has loaded what is needed
+    /// next: the row, or the next line.
+    #[inline]
+    fn candidates(&self, tags: &[u64], hashes: &[u64], far: bool, ids: &mut Vec<u32>) {
+        ids.extend(tags.iter().zip(hashes).map(|(tag, hash)| {
+            let id = self.index.candidate(*tag, *hash);
+            match id {
+                _ if !far => {}
+                NO_ROW => self.index.prefetch(hash.wrapping_add(1)),
+                id => self.rows.prefetch(id),
+            }
+            id
+        }));
     }
 
     #[inline]

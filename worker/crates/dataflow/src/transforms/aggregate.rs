@@ -29,7 +29,7 @@ pub struct Aggregate {
     ids: Vec<u32>,
     signs: Vec<i8>,
     /// Rises with each batch; a row holds the last batch that touched it, and its place among those
-    /// that this batch touched.
+    /// that this batch touched or, if changes are put down at once, that of its new words.
     batch: u64,
     touched: Touched,
     changes: Changes,
@@ -165,15 +165,15 @@ impl Aggregate {
     /// down at once: the old words, and a place for the new ones, which the row knows from then on.
     fn count(&mut self, start: usize) {
         let Self { plan, table, ids, changes, batch, .. } = self;
-        let (word, width) = (plan.batch_word, plan.acc.fresh.len());
+        let (word, width, batch) = (plan.batch_word, plan.acc.fresh.len(), *batch);
+        let update_before = plan.spec.update_before;
         table.visit(ids, |at, row| {
-            if row[word] != *batch {
-                row[word] = *batch;
-                let source = (start + at) as u32;
-                row[word + 1] = changes.open(&row[..width], source, plan.spec.update_before) as u64;
+            if row[word] != batch {
+                row[word] = batch;
+                row[word + 1] = changes.open(&row[..width], (start + at) as u32, update_before) as u64;
             }
             row[LIVE] = row[LIVE].wrapping_add(1);
-            changes.values.words_mut(&plan.acc, row[word + 1] as usize)[LIVE] = row[LIVE];
+            changes.values.words_mut(row[word + 1] as usize)[LIVE] = row[LIVE];
         });
     }
 
@@ -253,8 +253,7 @@ impl Aggregate {
         let Self { plan, table, ids, changes, .. } = self;
         let (word, width) = (plan.batch_word, plan.acc.fresh.len());
         table.visit(ids, |_, row| {
-            let place = changes.values.words_mut(&plan.acc, row[word + 1] as usize);
-            place.copy_from_slice(&row[..width]);
+            changes.values.words_mut(row[word + 1] as usize)[..width].copy_from_slice(&row[..width]);
         });
     }
 
@@ -324,12 +323,16 @@ impl Changes {
     /// place of those.
     #[inline]
     fn open(&mut self, words: &[u64], source: u32, update_before: bool) -> usize {
-        let before = words[LIVE] != 0;
-        if before && update_before {
-            self.values.push_row(words);
-            self.push(source, RowKind::UpdateBefore);
+        match words[LIVE] {
+            0 => self.push(source, RowKind::Insert),
+            _ if update_before => {
+                self.values.push_row(words);
+                self.sources.extend([source; 2]);
+                self.kinds.extend([RowKind::UpdateBefore as u8, RowKind::UpdateAfter as u8]);
+                self.updates = true;
+            }
+            _ => self.push(source, RowKind::UpdateAfter),
         }
-        self.push(source, if before { RowKind::UpdateAfter } else { RowKind::Insert });
         self.values.push_row(words)
     }
 }

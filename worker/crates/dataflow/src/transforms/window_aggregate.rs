@@ -259,11 +259,13 @@ struct Stretch {
 fn stretches(times: &[i64], plan: &Plan) -> Vec<Stretch> {
     let window = plan.window.window;
     let mut all: Vec<Stretch> = Vec::new();
-    for (at, time) in times.iter().enumerate() {
-        match all.last_mut() {
-            Some(last) if last.slice_end - window.pane() <= *time && *time < last.slice_end => last.len += 1,
-            _ => all.push(Stretch { slice_end: window.slice_end(*time), start: at, len: 1 }),
-        }
+    let mut start = 0;
+    while let Some(first) = times.get(start) {
+        let slice_end = window.slice_end(*first);
+        let slice = slice_end - window.pane()..slice_end;
+        let len = times[start..].iter().take_while(|time| slice.contains(time)).count();
+        all.push(Stretch { slice_end, start, len });
+        start += len;
     }
     all
 }

@@ -70,7 +70,7 @@ impl Values {
         self.len += 1;
     }
 
-    /// Adds a row of words to those of a layout without values of varying length; gives its number.
+    /// Adds a row to those of a layout without values of varying length; gives the place of its words.
     #[inline]
     pub(in crate::transforms) fn push_row(&mut self, words: &[u64]) -> usize {
         match words {
@@ -78,7 +78,7 @@ impl Values {
             _ => self.words.extend_from_slice(words),
         }
         self.len += 1;
-        self.len - 1
+        self.words.len() - words.len()
     }
 
     fn push_var(&mut self, value: Option<&[u8]>) {
@@ -92,10 +92,10 @@ impl Values {
         &self.words[at * width..(at + 1) * width]
     }
 
+    /// The words from a place on.
     #[inline]
-    pub(in crate::transforms) fn words_mut(&mut self, acc: &Accumulators, at: usize) -> &mut [u64] {
-        let width = acc.fresh.len();
-        &mut self.words[at * width..(at + 1) * width]
+    pub(in crate::transforms) fn words_mut(&mut self, place: usize) -> &mut [u64] {
+        &mut self.words[place..]
     }
 
     fn var(&self, acc: &Accumulators, at: usize, var: usize) -> Option<&[u8]> {
