@@ -72,6 +72,7 @@ fn observed(job: StreamJob, pods: Vec<PodView>, coordinator: Seen) -> Observed {
         references: References::default(),
         refused: None,
         leftovers: Vec::new(),
+        erased: None,
     }
 }
 
