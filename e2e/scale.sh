@@ -17,8 +17,8 @@ export KEEP_LOGS=/tmp/weir-scale-logs
 "$cluster/down.sh"
 trap '"$cluster/down.sh"' EXIT
 NODES=0 "$cluster/up.sh"
-# It would only say of each pod that there is no node.
-"$cluster/control.sh" stop scheduler
+# They would only say of each pod, again and again, that there is no node.
+for process in scheduler controller-manager; do "$cluster/control.sh" stop $process; done
 # Each coordinator has an address of its own.
 within ip route add local 10.200.0.0/13 dev lo
 within "$bench" "$@"

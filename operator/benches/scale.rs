@@ -25,7 +25,7 @@ use axum::{Json, Router, routing::get};
 use clap::Parser;
 use futures::StreamExt;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod, ServiceAccount};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -35,6 +35,7 @@ use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use weir_crds::{ConditionStatus, ConditionType, StreamJob};
 use weir_operator::names::{COMPONENT, HTTP_PORT, JOB_UID};
 
@@ -71,6 +72,9 @@ struct Args {
     /// For how long the operator is watched at rest, seconds
     #[arg(long, default_value_t = 120)]
     rest: u64,
+    /// How long pods take to come up, seconds
+    #[arg(long, default_value_t = 0)]
+    slow: u64,
     /// The SQL of jobs is in a ConfigMap that all of them share
     #[arg(long)]
     sql_from: bool,
@@ -115,8 +119,7 @@ impl Shared {
         }
         let number = u32::try_from(stage.coordinators.len()).expect("few");
         let address = Ipv4Addr::from(COORDINATORS + number);
-        let coordinator =
-            Coordinator { job: label(JOB_UID).expect("of a job"), since: Timestamp::now() };
+        let coordinator = Coordinator { job: label(JOB_UID).expect("of a job"), since: Timestamp::now() };
         stage.coordinators.insert(address, coordinator);
         address
     }
@@ -151,9 +154,7 @@ fn report(coordinator: &Coordinator) -> Value {
     let begun = coordinator.since.as_microsecond();
     let interval = i64::try_from(CHECKPOINT.as_micros()).expect("short");
     let last = (Timestamp::now().as_microsecond() - begun) / interval;
-    let checkpoint = |id: i64| {
-        json!({"id": id, "triggeredUs": begun + id * interval, "completedAfterUs": 250_000, "newBytes": 1_000_000})
-    };
+    let checkpoint = |id: i64| json!({"id": id, "triggeredUs": begun + id * interval, "completedAfterUs": 250_000, "newBytes": 1_000_000});
     json!({
         "job": coordinator.job, "state": "Running", "attempt": 1, "execution": 1, "parallelism": 2,
         "workers": [{"name": "w0", "used": 1, "draining": false}, {"name": "w1", "used": 1, "draining": false}],
@@ -167,13 +168,18 @@ fn report(coordinator: &Coordinator) -> Value {
 }
 
 /// Plays all kubelets: pods run as soon as they are seen, and go when they are deleted.
-async fn keep_pods(client: Client, shared: Shared) {
+async fn keep_pods(client: Client, shared: Shared, slow: Duration) {
     let pods: Api<Pod> = Api::namespaced(client, NAMESPACE);
+    let requests = Semaphore::new(AT_ONCE);
     let seen = watcher(pods.clone(), watcher::Config::default()).default_backoff().applied_objects();
-    seen.for_each_concurrent(AT_ONCE, |pod| async {
+    seen.for_each_concurrent(None, |pod| async {
         let Ok(pod) = pod else { return };
         let name = pod.metadata.name.clone().unwrap_or_default();
         let runs = pod.status.as_ref().and_then(|s| s.phase.as_deref()) == Some("Running");
+        if !runs {
+            tokio::time::sleep(slow).await;
+        }
+        let _permit = requests.acquire().await;
         // One that is gone meanwhile needs nothing more.
         if pod.metadata.deletion_timestamp.is_some() {
             drop(pods.delete(&name, &DeleteParams::default().grace_period(0)).await);
@@ -438,7 +444,8 @@ impl Bench {
     }
 }
 
-const SQL: &str = "CREATE TABLE keys (k BIGINT NOT NULL) WITH ('connector' = 'datagen', 'rows-per-second' = '10');
+const SQL: &str =
+    "CREATE TABLE keys (k BIGINT NOT NULL) WITH ('connector' = 'datagen', 'rows-per-second' = '10');
 CREATE TABLE sink (k BIGINT, n BIGINT) WITH ('connector' = 'blackhole');
 INSERT INTO sink SELECT MOD(k, 10), COUNT(*) FROM keys GROUP BY MOD(k, 10);
 ";
@@ -453,13 +460,20 @@ async fn prepare(client: &Client) {
         let definition: Value = serde_saphyr::from_str(&text).expect("a definition");
         definitions.patch(file, &params, &Patch::Apply(&definition)).await.expect("a definition is applied");
         let established = kube::runtime::conditions::is_crd_established();
-        kube::runtime::wait::await_condition(definitions.clone(), file, established).await.expect("it is used");
+        kube::runtime::wait::await_condition(definitions.clone(), file, established)
+            .await
+            .expect("it is used");
     }
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
     namespaces.patch(NAMESPACE, &params, &Patch::Apply(&namespace)).await.expect("a namespace");
-    let maps: Api<k8s_openapi::api::core::v1::ConfigMap> = Api::namespaced(client.clone(), NAMESPACE);
-    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "sql"}, "data": {"sql": SQL}});
+    // Nobody else makes it here, and pods are refused without.
+    let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), NAMESPACE);
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
+    accounts.patch("default", &params, &Patch::Apply(&account)).await.expect("an account");
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), NAMESPACE);
+    let map =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "sql"}, "data": {"sql": SQL}});
     maps.patch("sql", &params, &Patch::Apply(&map)).await.expect("a ConfigMap");
 }
 
@@ -478,7 +492,7 @@ async fn main() {
     prepare(&client).await;
     let shared = Shared::default();
     tokio::spawn(coordinate(shared.clone()));
-    tokio::spawn(keep_pods(client.clone(), shared.clone()));
+    tokio::spawn(keep_pods(client.clone(), shared.clone(), Duration::from_secs(args.slow)));
     tokio::spawn(look_at_jobs(client.clone(), shared.clone()));
     let operator = Operator::start(&args);
     let rest = Duration::from_secs(args.rest);
