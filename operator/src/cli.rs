@@ -71,7 +71,7 @@ struct RunArgs {
     #[arg(long, env = "WEIR_LISTEN", default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
     /// Jobs that are looked at at a time
-    #[arg(long, env = "WEIR_CONCURRENCY", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(long, env = "WEIR_CONCURRENCY", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=1024))]
     concurrency: u16,
     /// What is logged: a level, or per module such as weir_operator=debug,kube=warn
     #[arg(long, env = "RUST_LOG", default_value = "info", global = true)]

@@ -2,6 +2,8 @@
 //! real one, and against a model of one that fails and dies wherever it likes.
 
 mod live;
+mod pods;
+mod recent;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
@@ -10,7 +12,8 @@ use weir_crds::{Savepoint, StreamJob};
 use crate::controller::desired::Object;
 use crate::names::Identity;
 
-pub use live::{LiveCluster, PodCache, bounded};
+pub use live::{LiveCluster, bounded};
+pub use pods::PodCache;
 
 /// A namespaced name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -109,8 +112,12 @@ pub trait Cluster: Send + Sync + 'static {
         fresh: bool,
     ) -> impl Future<Output = Result<Vec<Pod>, ClusterError>> + Send;
 
-    /// A ConfigMap.
-    fn config_map(&self, key: &Key) -> impl Future<Output = Result<Option<ConfigMap>, ClusterError>> + Send;
+    /// A ConfigMap; unless `fresh`, it may be as it was a while ago.
+    fn config_map(
+        &self,
+        key: &Key,
+        fresh: bool,
+    ) -> impl Future<Output = Result<Option<ConfigMap>, ClusterError>> + Send;
 
     /// A savepoint.
     fn savepoint(&self, key: &Key) -> impl Future<Output = Result<Option<Savepoint>, ClusterError>> + Send;
@@ -118,7 +125,7 @@ pub trait Cluster: Send + Sync + 'static {
     /// Any pod by its name.
     fn pod(&self, key: &Key) -> impl Future<Output = Result<Option<Pod>, ClusterError>> + Send;
 
-    /// What kubelet and scheduler warn of a pod: reason and message, the newest first.
+    /// What kubelet and scheduler warn of a pod, or did a while ago: reason and message, the newest first.
     fn pod_warnings(
         &self,
         pod: &Key,

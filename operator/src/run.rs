@@ -5,13 +5,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::controller::{Action, Config, trigger_owners, trigger_self};
 use kube::runtime::reflector::{self, Store};
 use kube::runtime::watcher::{self, watcher};
 use kube::runtime::{WatchStreamExt, applier};
 use kube::{Api, Client};
+use tokio::sync::Semaphore;
 use weir_crds::{Savepoint, StreamJob};
 
 use crate::cluster::{ClusterError, LiveCluster, PodCache};
@@ -154,9 +155,13 @@ impl Parts {
         }
     }
 
+    fn passes(&self) -> Arc<Passes> {
+        let turns = Semaphore::new(self.concurrency.into());
+        Arc::new(Passes { operator: self.operator.clone(), metrics: self.metrics.clone(), turns })
+    }
+
     async fn jobs(&self, namespace: Option<String>) {
         let (jobs, jobs_writer) = reflector::store::<StreamJob>();
-        let (pods, pods_writer) = reflector::store::<Pod>();
         let watched =
             watcher(self.api::<StreamJob>(namespace.as_deref()), config()).default_backoff().modify(|job| {
                 job.metadata.managed_fields = None;
@@ -164,11 +169,8 @@ impl Parts {
         let by_jobs = trigger_self(reflector::reflector(jobs_writer, watched).touched_objects(), ());
         let ours = config().labels(&format!("{MANAGED_BY}={FIELD_MANAGER}"));
         let watched = watcher(self.api::<Pod>(namespace.as_deref()), ours).default_backoff().modify(strip);
-        let by_pods = trigger_owners::<StreamJob, _>(
-            reflector::reflector(pods_writer, watched).touched_objects(),
-            (),
-            (),
-        );
+        let watched = watched.inspect_ok(|event| self.pods.see(namespace.as_deref(), event));
+        let by_pods = trigger_owners::<StreamJob, _>(watched.touched_objects(), (), ());
         let triggers = stream::select(by_jobs, by_pods).filter(|trigger| {
             // The watch tries again by itself.
             if let Err(error) = trigger {
@@ -177,26 +179,26 @@ impl Parts {
             std::future::ready(trigger.is_ok())
         });
         let passes = applier(
-            |job, parts: Arc<(Arc<Live>, Metrics)>| Box::pin(pass(job, parts)),
-            |job: Arc<StreamJob>, error: &PassError, parts: Arc<(Arc<Live>, Metrics)>| {
-                Action::requeue(parts.0.back_off(&job, &error.0))
+            |job, passes: Arc<Passes>| Box::pin(pass(job, passes)),
+            |job: Arc<StreamJob>, error: &PassError, passes: Arc<Passes>| {
+                Action::requeue(passes.operator.back_off(&job, &error.0))
             },
-            Arc::new((self.operator.clone(), self.metrics.clone())),
+            self.passes(),
             jobs.clone(),
             triggers,
-            Config::default().concurrency(self.concurrency),
+            Config::default(),
         );
-        let synced = self.synced(namespace, jobs, pods);
+        let synced = self.synced(namespace.as_deref(), jobs);
         tokio::select! {
             () = synced => {}
             () = passes.for_each(|_| std::future::ready(())) => {}
         }
     }
 
-    /// Uses what the watches have shown as soon as that is all.
-    async fn synced(&self, namespace: Option<String>, jobs: Store<StreamJob>, pods: Store<Pod>) {
-        if pods.wait_until_ready().await.is_ok() {
-            self.pods.add(namespace, pods);
+    /// Tells when the watches have shown all that there is, and from then on how many jobs there are.
+    async fn synced(&self, namespace: Option<&str>, jobs: Store<StreamJob>) {
+        while !self.pods.is_synced(namespace) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
         if jobs.wait_until_ready().await.is_ok() {
             self.health.is_synced();
@@ -213,19 +215,28 @@ impl Parts {
         let triggers = trigger_self(reflector::reflector(writer, watched).touched_objects(), ());
         let triggers = triggers.filter(|trigger| std::future::ready(trigger.is_ok()));
         applier(
-            |savepoint, parts: Arc<(Arc<Live>, Metrics)>| Box::pin(savepoint_pass(savepoint, parts)),
+            |savepoint, passes: Arc<Passes>| Box::pin(savepoint_pass(savepoint, passes)),
             |_, error: &PassError, _| {
                 let conflict = matches!(error.0, ClusterError::Conflict { .. });
                 Action::requeue(Duration::from_millis(if conflict { 200 } else { 10_000 }))
             },
-            Arc::new((self.operator.clone(), self.metrics.clone())),
+            self.passes(),
             savepoints,
             triggers,
-            Config::default().concurrency(self.concurrency),
+            Config::default(),
         )
         .for_each(|_| std::future::ready(()))
         .await;
     }
+}
+
+/// What all passes of a watch share.
+struct Passes {
+    operator: Arc<Live>,
+    metrics: Metrics,
+    /// First come, first served. kube's own limit takes those that wait in the order of their hashes: under load some
+    /// of them never.
+    turns: Semaphore,
 }
 
 /// Why a pass ended early.
@@ -233,10 +244,12 @@ impl Parts {
 #[error(transparent)]
 struct PassError(#[from] ClusterError);
 
-async fn pass(job: Arc<StreamJob>, parts: Arc<(Arc<Live>, Metrics)>) -> Result<Action, PassError> {
+async fn pass(job: Arc<StreamJob>, passes: Arc<Passes>) -> Result<Action, PassError> {
+    let _turn = passes.turns.acquire().await;
     let began = std::time::Instant::now();
-    let ended = parts.0.reconcile(&job).await;
-    parts.1.reconciled(ended.as_ref().err(), began.elapsed());
+    // On the heap: what waits for its turn is small.
+    let ended = Box::pin(passes.operator.reconcile(&job)).await;
+    passes.metrics.reconciled(ended.as_ref().err(), began.elapsed());
     if let Err(error) = &ended {
         let (namespace, name) = (job.metadata.namespace.as_deref(), job.metadata.name.as_deref());
         match error {
@@ -247,13 +260,11 @@ async fn pass(job: Arc<StreamJob>, parts: Arc<(Arc<Live>, Metrics)>) -> Result<A
     Ok(Action::requeue(ended?))
 }
 
-async fn savepoint_pass(
-    savepoint: Arc<Savepoint>,
-    parts: Arc<(Arc<Live>, Metrics)>,
-) -> Result<Action, PassError> {
+async fn savepoint_pass(savepoint: Arc<Savepoint>, passes: Arc<Passes>) -> Result<Action, PassError> {
+    let _turn = passes.turns.acquire().await;
     let began = std::time::Instant::now();
-    let ended = parts.0.reconcile_savepoint(&savepoint).await;
-    parts.1.reconciled(ended.as_ref().err(), began.elapsed());
+    let ended = Box::pin(passes.operator.reconcile_savepoint(&savepoint)).await;
+    passes.metrics.reconciled(ended.as_ref().err(), began.elapsed());
     if let Err(error) = &ended {
         tracing::warn!(savepoint = savepoint.metadata.name.as_deref(), "{error}");
     }

@@ -1,8 +1,7 @@
 //! The API server over the network. Every request has a deadline: the client has none of its own.
 
-use std::collections::HashMap;
 use std::fmt::Debug;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,43 +9,30 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
-use kube::runtime::reflector::Store;
 use kube::{Api, Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use tokio::sync::Semaphore;
 use weir_crds::{Savepoint, StreamJob};
 
-use super::{Cluster, ClusterError, Key, Note};
+use super::recent::Recent;
+use super::{Cluster, ClusterError, Key, Note, PodCache};
 use crate::controller::desired::Object;
 use crate::metrics::Metrics;
 use crate::names::{FIELD_MANAGER, FINALIZER, JOB_UID};
 
 /// How long a request may take, with the client's own retries.
 const DEADLINE: Duration = Duration::from_secs(20);
+/// Requests at a time. There are more passes: most of a pass is waiting for a coordinator, and some don't answer.
+const AT_ONCE: usize = 32;
+/// For how long a ConfigMap is taken to be as it was, where it need not be fresh.
+const MAPS: Duration = Duration::from_secs(60);
+/// Likewise what is warned of a pod.
+const WARNINGS: Duration = Duration::from_secs(30);
 
-/// The pods that watches have shown, by what was watched: a namespace, or all of them.
-#[derive(Clone, Default)]
-pub struct PodCache(Arc<RwLock<HashMap<Option<String>, Store<Pod>>>>);
-
-impl PodCache {
-    /// Adds the pods of a namespace, or of all.
-    pub fn add(&self, namespace: Option<String>, store: Store<Pod>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(namespace, store);
-    }
-
-    /// The pods of a job; `None` if they are not known yet.
-    fn of(&self, namespace: &str, uid: &str) -> Option<Vec<Pod>> {
-        let stores = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let store = stores.get(&Some(namespace.to_owned())).or_else(|| stores.get(&None))?;
-        let is_of = |pod: &Pod| {
-            let labels = pod.metadata.labels.as_ref();
-            pod.metadata.namespace.as_deref() == Some(namespace)
-                && labels.and_then(|l| l.get(JOB_UID)).is_some_and(|u| u == uid)
-        };
-        Some(store.state_filter(is_of).iter().map(|pod| (**pod).clone()).collect())
-    }
-}
+/// Reason and message of each warning about a pod.
+type Warnings = Vec<(String, String)>;
 
 /// A real API server.
 #[derive(Clone)]
@@ -55,13 +41,25 @@ pub struct LiveCluster {
     pods: PodCache,
     recorder: Recorder,
     metrics: Metrics,
+    requests: Arc<Semaphore>,
+    maps: Recent<Key, ConfigMap>,
+    warnings: Recent<String, Warnings>,
 }
 
 impl LiveCluster {
     /// Over a client.
     pub fn new(client: Client, pods: PodCache, instance: Option<String>, metrics: Metrics) -> Self {
         let reporter = Reporter { controller: FIELD_MANAGER.to_owned(), instance };
-        Self { recorder: Recorder::new(client.clone(), reporter), client, pods, metrics }
+        let recorder = Recorder::new(client.clone(), reporter);
+        Self {
+            client,
+            pods,
+            recorder,
+            metrics,
+            requests: Arc::new(Semaphore::new(AT_ONCE)),
+            maps: Recent::new(MAPS),
+            warnings: Recent::new(WARNINGS),
+        }
     }
 
     fn api<K>(&self, namespace: &str) -> Api<K>
@@ -76,6 +74,7 @@ impl LiveCluster {
         what: impl FnOnce() -> String,
         request: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, ClusterError> {
+        let _permit = self.requests.acquire().await;
         let answer = bounded(what, request).await;
         self.metrics.request(answer.as_ref().err());
         answer
@@ -196,9 +195,17 @@ impl Cluster for LiveCluster {
         self.ask(|| format!("pods of {}", job.name), api.list(&params)).await.map(|list| list.items)
     }
 
-    async fn config_map(&self, key: &Key) -> Result<Option<ConfigMap>, ClusterError> {
+    async fn config_map(&self, key: &Key, fresh: bool) -> Result<Option<ConfigMap>, ClusterError> {
+        if !fresh && let Some(known) = self.maps.get(key) {
+            return Ok(Some(known));
+        }
         let api: Api<ConfigMap> = self.api(&key.namespace);
-        self.ask(|| format!("ConfigMap {}", key.name), api.get_opt(&key.name)).await
+        let found = self.ask(|| format!("ConfigMap {}", key.name), api.get_opt(&key.name)).await?;
+        // One that is not there is waited for, and asked for again.
+        if let Some(map) = &found {
+            self.maps.put(key.clone(), map.clone());
+        }
+        Ok(found)
     }
 
     async fn savepoint(&self, key: &Key) -> Result<Option<Savepoint>, ClusterError> {
@@ -211,7 +218,10 @@ impl Cluster for LiveCluster {
         self.ask(|| format!("pod {}", key.name), api.get_opt(&key.name)).await
     }
 
-    async fn pod_warnings(&self, pod: &Key, uid: &str) -> Result<Vec<(String, String)>, ClusterError> {
+    async fn pod_warnings(&self, pod: &Key, uid: &str) -> Result<Warnings, ClusterError> {
+        if let Some(known) = self.warnings.get(&uid.to_owned()) {
+            return Ok(known);
+        }
         let api: Api<k8s_openapi::api::core::v1::Event> = self.api(&pod.namespace);
         let fields = format!("involvedObject.uid={uid},type=Warning");
         let params = ListParams::default().fields(&fields).limit(50);
@@ -222,7 +232,9 @@ impl Cluster for LiveCluster {
         };
         items.sort_by_key(|event| std::cmp::Reverse(at(event)));
         let told = |e: k8s_openapi::api::core::v1::Event| Some((e.reason?, e.message.unwrap_or_default()));
-        Ok(items.into_iter().filter_map(told).collect())
+        let warnings: Warnings = items.into_iter().filter_map(told).collect();
+        self.warnings.put(uid.to_owned(), warnings.clone());
+        Ok(warnings)
     }
 
     async fn apply(&self, object: &Object) -> Result<(), ClusterError> {

@@ -12,10 +12,14 @@ use super::change::digest;
 use super::desired::Object;
 use crate::cluster::ClusterError;
 
-/// How long an object that was applied is taken to be as it was.
+/// How long an object that was applied is taken to be as it was, at least.
 const APPLIED: Duration = Duration::from_secs(300);
-/// How often numbers that change all the time are reported.
+/// How often numbers that change all the time are reported, at most.
 const REPORTED: Duration = Duration::from_secs(30);
+/// Both are less frequent where there are many jobs, so that at rest no more is asked of the API server than this
+/// allows: some 25 writes of statuses and some 25 objects in a second.
+const APPLIED_PER_JOB: Duration = Duration::from_millis(240);
+const REPORTED_PER_JOB: Duration = Duration::from_millis(40);
 /// How long an answer about pods that are not permitted counts.
 const TRIED: Duration = Duration::from_secs(60);
 
@@ -47,11 +51,31 @@ impl Memo {
         self.jobs().remove(uid);
     }
 
+    /// Whether an object was applied as it is to be, however long ago.
+    pub(super) fn was_applied(&self, uid: &str, object: &Object) -> bool {
+        self.applied(uid, object).is_some()
+    }
+
+    /// Whether an object needs not be applied again.
     pub(super) fn is_applied(&self, uid: &str, object: &Object, now: Timestamp) -> bool {
+        let at = self.applied(uid, object);
+        let limit = self.spread(uid, APPLIED, APPLIED_PER_JOB);
+        at.is_some_and(|at| is_within(at, now, limit))
+    }
+
+    fn applied(&self, uid: &str, object: &Object) -> Option<Timestamp> {
         let (name, digest) = fingerprint(object);
         let jobs = self.jobs();
-        let known = jobs.get(uid).and_then(|job| job.applied.get(&name));
-        known.is_some_and(|(known, at)| *known == digest && is_within(*at, now, APPLIED))
+        let (known, at) = jobs.get(uid)?.applied.get(&name)?;
+        (*known == digest).then_some(*at)
+    }
+
+    /// What is done for each job now and then must not be done for all at a time, which is when the operator was
+    /// started: the limit, up to a half longer, as the uid has it.
+    fn spread(&self, uid: &str, least: Duration, per_job: Duration) -> Duration {
+        let jobs = u32::try_from(self.jobs().len()).unwrap_or(u32::MAX);
+        let place = blake3::hash(uid.as_bytes()).as_bytes()[0];
+        least.max(per_job.saturating_mul(jobs)).mul_f64(1.0 + f64::from(place) / 512.0)
     }
 
     pub(super) fn has_applied(&self, uid: &str, object: &Object, now: Timestamp) {
@@ -60,7 +84,8 @@ impl Memo {
     }
 
     pub(super) fn report_is_due(&self, uid: &str, now: Timestamp) -> bool {
-        self.jobs().get(uid).and_then(|job| job.reported).is_none_or(|at| !is_within(at, now, REPORTED))
+        let limit = self.spread(uid, REPORTED, REPORTED_PER_JOB);
+        self.jobs().get(uid).and_then(|job| job.reported).is_none_or(|at| !is_within(at, now, limit))
     }
 
     pub(super) fn has_reported(&self, uid: &str, now: Timestamp) {

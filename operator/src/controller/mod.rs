@@ -86,7 +86,7 @@ impl<C: Cluster, J: Coordinators> Operator<C, J> {
         }
         let mut needed = versions_needed(&observed, &target);
         needed.extend(newly_changed(&observed));
-        let manifests = stored(&self.cluster, &observed.job, needed).await?;
+        let manifests = stored(&self.cluster, &observed.job, needed, fresh).await?;
         let started = References { started: true, ..References::default() };
         let known = manifests.iter().filter_map(|(version, manifest)| {
             // By another operator's rules it may be another version, or none.
@@ -140,9 +140,8 @@ impl<C: Cluster, J: Coordinators> Operator<C, J> {
     /// Whether the decision is of a kind that must not rest on what was told a while ago.
     fn needs_fresh(&self, pass: &Pass) -> bool {
         let applied = |step: &decide::Step| match step {
-            decide::Step::Apply(object) => {
-                self.memo.is_applied(pass.observed.uid(), object, pass.observed.now)
-            }
+            // The same once more can't be wrong.
+            decide::Step::Apply(object) => self.memo.was_applied(pass.observed.uid(), object),
             _ => false,
         };
         pass.decision.memory != pass.observed.memory() || !pass.decision.steps.iter().all(applied)

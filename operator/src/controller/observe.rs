@@ -110,11 +110,11 @@ pub async fn observe(
     // The first claim is in the journal, and with it where the first state comes from.
     let started =
         memory.stable.is_some() || job.status.as_ref().is_some_and(|status| status.attempt.is_some());
-    let references = references(cluster, &key, &job.spec, started).await?;
+    let references = references(cluster, &key, &job.spec, started, fresh).await?;
     let mut leftovers = Vec::new();
     for version in &memory.superseded {
         let name = key.identity(&job).config_map(version);
-        if cluster.config_map(&key.beside(&name)).await?.is_some() {
+        if cluster.config_map(&key.beside(&name), true).await?.is_some() {
             leftovers.push(version.clone());
         }
     }
@@ -168,13 +168,14 @@ async fn references(
     job: &Key,
     spec: &StreamJobSpec,
     started: bool,
+    fresh: bool,
 ) -> Result<References, ClusterError> {
     let mut found = References { started, ..References::default() };
     if let Some(from) = &spec.sql_from {
         let key = &from.config_map_key_ref;
         // What is no name is not asked for: it would be part of a path.
         let map = match is_name(&key.name) {
-            true => cluster.config_map(&job.beside(&key.name)).await?,
+            true => cluster.config_map(&job.beside(&key.name), fresh).await?,
             false => None,
         };
         found.sql = Some(match map {
@@ -205,7 +206,8 @@ async fn references(
     Ok(found)
 }
 
-/// The manifests of versions of the job that are stored in the cluster, by version.
+/// The manifests of versions of the job that are stored in the cluster, by version. `fresh`: from the API server
+/// itself.
 ///
 /// # Errors
 /// What could not be read. A version that is not there is left out.
@@ -213,12 +215,13 @@ pub async fn stored(
     cluster: &impl Cluster,
     job: &StreamJob,
     versions: impl IntoIterator<Item = String>,
+    fresh: bool,
 ) -> Result<BTreeMap<String, StreamJob>, ClusterError> {
     let mut found = BTreeMap::new();
     let identity = Key::of(job).identity(job);
     for version in versions {
         let key = Key::of(job).beside(&identity.config_map(&version));
-        let Some(map) = cluster.config_map(&key).await? else { continue };
+        let Some(map) = cluster.config_map(&key, fresh).await? else { continue };
         let text = map.data.and_then(|mut data| data.remove(JOB_FILE)).unwrap_or_default();
         // What somebody has damaged is as if it were not there.
         let Ok(mut manifest) = serde_json::from_str::<StreamJob>(&text) else { continue };

@@ -263,7 +263,7 @@ impl Cluster for ModelCluster {
         })
     }
 
-    async fn config_map(&self, key: &Key) -> Result<Option<ConfigMap>, ClusterError> {
+    async fn config_map(&self, key: &Key, _: bool) -> Result<Option<ConfigMap>, ClusterError> {
         self.read(|world| {
             let found = world.objects.get(&("ConfigMap".to_owned(), key.name.clone()));
             found.map(|value| serde_json::from_value(value.clone()).expect("a ConfigMap"))
