@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::kubectl::{Kubectl, Objects};
+use crate::nodes::Node;
 use crate::reference::{COUNTS, Rows, differences, rows};
 use crate::{Job, LONG, bucket, charts};
 
@@ -156,6 +157,26 @@ impl Story {
         met: impl FnMut(&Objects) -> bool,
     ) -> Objects {
         self.kubectl.until(why, &["pods", "--selector", &selector(job, component)], LONG, met)
+    }
+
+    /// Waits until so many of the job's workers are ready on other nodes than this one.
+    pub fn until_workers_left(&self, job: &Job, node: Node, workers: usize) {
+        self.until_pods(job, "worker", "all workers are elsewhere and ready", |pods| {
+            let elsewhere = |pod: &&Value| {
+                pod["metadata"]["deletionTimestamp"].is_null()
+                    && pod["spec"]["nodeName"].is_string()
+                    && Node::of(pod) != node
+                    && condition(pod, "Ready") == Some("True")
+            };
+            pods.values().filter(elsewhere).count() >= workers
+        });
+    }
+
+    /// Waits until all nodes are ready.
+    pub fn until_nodes_ready(&self) {
+        self.kubectl.until("the node is back", &["nodes"], LONG, |nodes| {
+            nodes.values().all(|node| condition(node, "Ready") == Some("True"))
+        });
     }
 
     /// Waits for the end of the job's input; then its result is the reference.

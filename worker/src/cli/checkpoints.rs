@@ -170,7 +170,7 @@ impl Opened {
 }
 
 /// The folder of the job that is meant.
-async fn folder(place: &Place) -> Result<(JobUid, Arc<dyn Store>), Exit> {
+pub(super) async fn folder(place: &Place) -> Result<(JobUid, Arc<dyn Store>), Exit> {
     let uid = match &place.uid {
         Some(uid) => uid.clone(),
         None => only_job(place).await?,
@@ -180,7 +180,7 @@ async fn folder(place: &Place) -> Result<(JobUid, Arc<dyn Store>), Exit> {
 }
 
 /// The only job of a storage.
-pub(super) async fn only_job(place: &Place) -> Result<JobUid, Exit> {
+async fn only_job(place: &Place) -> Result<JobUid, Exit> {
     let root = open_root(&place.storage).await.map_err(|error| failed(&error))?;
     let folders = root.list_folder("").await.map_err(|error| failed(&error))?.folders;
     let jobs: Vec<JobUid> = folders.into_iter().filter_map(|name| JobUid::new(name).ok()).collect();

@@ -12,10 +12,10 @@ use clap::{Args, Subcommand};
 use weir_checkpoint::Store;
 use weir_checkpoint::layout;
 use weir_checkpoint::savepoint::{SavepointError, SavepointFolder, SavepointId, list_savepoints};
-use weir_checkpoint::store::{open, open_root};
+use weir_checkpoint::store::open_root;
 use weir_protocol::JobUid;
 
-use super::checkpoints::{only_job, time};
+use super::checkpoints::{folder, time};
 use super::storage::{Place, PlaceArgs, PlaceOptions, block_on, failed};
 use super::{Exit, Output, OutputArgs, print_error};
 
@@ -140,22 +140,12 @@ impl Target {
                 Err(error) => return Err(said(&error)),
             }
         }
-        let (uid, store) = job(place).await?;
+        let (uid, store) = folder(place).await?;
         match id {
             Some(id) => Ok(Self::One(SavepointFolder::of_job(store, id))),
             None => Ok(Self::Job { uid, store }),
         }
     }
-}
-
-/// The job in a storage.
-async fn job(place: &Place) -> Result<(JobUid, Arc<dyn Store>), Exit> {
-    let uid = match &place.uid {
-        Some(uid) => uid.clone(),
-        None => only_job(place).await?,
-    };
-    let store = open(&place.storage, &uid).await.map_err(|error| failed(&error))?;
-    Ok((uid, store))
 }
 
 async fn all_of(store: &Arc<dyn Store>) -> Result<Vec<SavepointFolder>, Exit> {

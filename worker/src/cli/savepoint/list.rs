@@ -5,7 +5,7 @@ use weir_checkpoint::layout;
 use weir_checkpoint::savepoint::{Found, Savepoint, list_savepoints};
 use weir_protocol::units::format_size;
 
-use super::{job, time};
+use super::{folder, time};
 use crate::cli::storage::{Place, failed};
 use crate::cli::table::table;
 use crate::cli::{Exit, Output, print, print_json};
@@ -32,7 +32,7 @@ struct Row {
 }
 
 pub(super) async fn list(place: &Place, output: Output) -> Exit {
-    let (uid, store) = match job(place).await {
+    let (uid, store) = match folder(place).await {
         Ok(job) => job,
         Err(exit) => return exit,
     };
