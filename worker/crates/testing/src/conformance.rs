@@ -254,7 +254,7 @@ where
 async fn creators_and_deleters_of_one_folder_do_not_disturb_each_other(store: &Arc<dyn Store>) {
     race(store, |store, racer| async move {
         for round in 0..4 {
-            let key = format!("busy/folder/{racer}-{round}");
+            let key = format!("busy/folder/in/a/folder/{racer}-{round}");
             let mut tries = 0;
             while let Err(error) = store.put(&key, Payload::from(vec![1])).await {
                 tries += 1;

@@ -177,18 +177,18 @@ impl Inner {
     }
 
     /// Makes the folders on the way to `path`, each durable in the one above it.
-    fn make_parents(&self, path: &Path) -> Result<(), Trouble> {
+    fn make_parents(&self, path: &Path) -> io::Result<()> {
         let Some(folder) = path.parent().filter(|f| !f.as_os_str().is_empty()) else { return Ok(()) };
         if folder.is_dir() {
             return Ok(());
         }
         self.make_parents(folder)?;
         match fs::create_dir(folder) {
-            Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(e.into()),
+            Err(e) if e.kind() != ErrorKind::AlreadyExists => return Err(e),
             _ => {}
         }
         match folder.parent() {
-            Some(above) => File::open(above).and_then(|f| f.sync_all()).map_err(Trouble::from),
+            Some(above) => File::open(above).and_then(|f| f.sync_all()),
             None => Ok(()),
         }
     }
@@ -256,9 +256,8 @@ impl Inner {
     ) -> Result<Put, Trouble> {
         let mut tries = 0;
         let named = loop {
-            self.make_parents(path)?;
-            match name_it(staged, path) {
-                // The folder was empty and was removed between making it and naming the file.
+            match self.make_parents(path).and_then(|()| name_it(staged, path)) {
+                // A folder on the way was empty and was removed before there was something in it.
                 Err(e) if e.kind() == ErrorKind::NotFound && tries < NAME_TRIES => tries += 1,
                 named => break named,
             }
