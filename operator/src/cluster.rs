@@ -5,6 +5,8 @@ mod live;
 mod pods;
 mod recent;
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use weir_crds::{Savepoint, StreamJob};
@@ -110,7 +112,7 @@ pub trait Cluster: Send + Sync + 'static {
         job: &Key,
         uid: &str,
         fresh: bool,
-    ) -> impl Future<Output = Result<Vec<Pod>, ClusterError>> + Send;
+    ) -> impl Future<Output = Result<Vec<Arc<Pod>>, ClusterError>> + Send;
 
     /// A ConfigMap; unless `fresh`, it may be as it was a while ago.
     fn config_map(

@@ -186,13 +186,14 @@ impl Cluster for LiveCluster {
         self.ask(|| format!("StreamJob {}", key.name), api.get_opt(&key.name)).await
     }
 
-    async fn pods(&self, job: &Key, uid: &str, fresh: bool) -> Result<Vec<Pod>, ClusterError> {
+    async fn pods(&self, job: &Key, uid: &str, fresh: bool) -> Result<Vec<Arc<Pod>>, ClusterError> {
         if !fresh && let Some(known) = self.pods.of(&job.namespace, uid) {
             return Ok(known);
         }
         let api: Api<Pod> = self.api(&job.namespace);
         let params = ListParams::default().labels(&format!("{JOB_UID}={uid}"));
-        self.ask(|| format!("pods of {}", job.name), api.list(&params)).await.map(|list| list.items)
+        let list = self.ask(|| format!("pods of {}", job.name), api.list(&params)).await?;
+        Ok(list.items.into_iter().map(Arc::new).collect())
     }
 
     async fn config_map(&self, key: &Key, fresh: bool) -> Result<Option<ConfigMap>, ClusterError> {

@@ -12,7 +12,7 @@ use crate::names::JOB_UID;
 #[derive(Default)]
 struct Pods {
     /// By job, then by name.
-    of: HashMap<Job, HashMap<String, Pod>>,
+    of: HashMap<Job, HashMap<String, Arc<Pod>>>,
     /// The job that a pod is kept under: its label may be changed.
     job: HashMap<Key, Job>,
 }
@@ -26,7 +26,7 @@ impl Pods {
         self.remove(&key);
         let uid = pod.metadata.labels.as_ref().and_then(|labels| labels.get(JOB_UID));
         let job = (key.namespace.clone(), uid.cloned().unwrap_or_default());
-        self.of.entry(job.clone()).or_default().insert(key.name.clone(), pod.clone());
+        self.of.entry(job.clone()).or_default().insert(key.name.clone(), Arc::new(pod.clone()));
         self.job.insert(key, job);
     }
 
@@ -75,7 +75,7 @@ impl PodCache {
     }
 
     /// The pods of a job; `None` if they are not known yet.
-    pub(super) fn of(&self, namespace: &str, uid: &str) -> Option<Vec<Pod>> {
+    pub(super) fn of(&self, namespace: &str, uid: &str) -> Option<Vec<Arc<Pod>>> {
         let all = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let known = all.get(&Some(namespace.to_owned())).or_else(|| all.get(&None))?.known.as_ref()?;
         let pods = known.of.get(&(namespace.to_owned(), uid.to_owned()));
@@ -98,7 +98,7 @@ mod tests {
         let cache = PodCache::default();
         let names = |job: &str| {
             let mut names: Vec<_> =
-                cache.of("n", job)?.into_iter().filter_map(|pod| pod.metadata.name).collect();
+                cache.of("n", job)?.into_iter().filter_map(|pod| pod.metadata.name.clone()).collect();
             names.sort();
             Some(names)
         };

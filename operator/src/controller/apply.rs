@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
-use weir_crds::StreamJob;
+use jiff::Timestamp;
+use weir_crds::{Reason, StreamJob};
 
 use super::decide::Step;
+use super::pods::PodView;
 use super::{Operator, Pass};
 use crate::cluster::{Cluster, ClusterError, Key};
 use crate::coordinators::{Ask, AskError, Coordinators};
@@ -15,7 +17,18 @@ impl<C: Cluster, J: Coordinators> Operator<C, J> {
     pub(super) async fn apply(&self, pass: &Pass, job: &StreamJob) -> Result<(), ClusterError> {
         let uid = pass.observed.uid();
         let mut outcome = Ok(());
-        for step in &pass.decision.steps {
+        // A pod misses something: what was applied before it was made may have been deleted since.
+        let misses = |pod: &&PodView| {
+            pod.trouble.as_ref().is_some_and(|trouble| trouble.reason == Reason::MissingReference)
+        };
+        let doubted = pass.observed.pods.iter().filter(misses).filter_map(|pod| pod.since).max();
+        let counts = |at: Timestamp| {
+            doubted.is_none_or(|since| at > since) && self.memo.still_counts(uid, at, pass.observed.now)
+        };
+        for (step, applied) in pass.decision.steps.iter().zip(&pass.applied) {
+            if applied.is_some_and(counts) {
+                continue;
+            }
             outcome = self.step(pass, job, step).await;
             if outcome.is_err() {
                 break;
@@ -35,7 +48,6 @@ impl<C: Cluster, J: Coordinators> Operator<C, J> {
                 self.memo.drop_job(uid);
                 Ok(())
             }
-            Step::Apply(object) if self.memo.is_applied(uid, object, now) => Ok(()),
             Step::Apply(object) => {
                 self.cluster.apply(object).await?;
                 self.memo.has_applied(uid, object, now);
@@ -51,7 +63,9 @@ impl<C: Cluster, J: Coordinators> Operator<C, J> {
             }
             Step::Forget(version) => {
                 let name = key.identity(job).config_map(version);
-                self.cluster.delete_config_map(&key.beside(&name)).await
+                self.cluster.delete_config_map(&key.beside(&name)).await?;
+                self.memo.has_deleted(uid, "ConfigMap", &name);
+                Ok(())
             }
             Step::Ask(ask) => self.ask(pass, ask).await,
         }

@@ -51,19 +51,13 @@ impl Memo {
         self.jobs().remove(uid);
     }
 
-    /// Whether an object was applied as it is to be, however long ago.
-    pub(super) fn was_applied(&self, uid: &str, object: &Object) -> bool {
-        self.applied(uid, object).is_some()
+    /// Whether an object that was applied then needs not be applied again.
+    pub(super) fn still_counts(&self, uid: &str, applied: Timestamp, now: Timestamp) -> bool {
+        is_within(applied, now, self.spread(uid, APPLIED, APPLIED_PER_JOB))
     }
 
-    /// Whether an object needs not be applied again.
-    pub(super) fn is_applied(&self, uid: &str, object: &Object, now: Timestamp) -> bool {
-        let at = self.applied(uid, object);
-        let limit = self.spread(uid, APPLIED, APPLIED_PER_JOB);
-        at.is_some_and(|at| is_within(at, now, limit))
-    }
-
-    fn applied(&self, uid: &str, object: &Object) -> Option<Timestamp> {
+    /// When an object was last applied as it is to be.
+    pub(super) fn applied(&self, uid: &str, object: &Object) -> Option<Timestamp> {
         let (name, digest) = fingerprint(object);
         let jobs = self.jobs();
         let (known, at) = jobs.get(uid)?.applied.get(&name)?;
@@ -81,6 +75,10 @@ impl Memo {
     pub(super) fn has_applied(&self, uid: &str, object: &Object, now: Timestamp) {
         let (name, digest) = fingerprint(object);
         self.with(uid, |job| job.applied.insert(name, (digest, now)));
+    }
+
+    pub(super) fn has_deleted(&self, uid: &str, kind: &str, name: &str) {
+        self.with(uid, |job| job.applied.remove(&object_name(kind, name)));
     }
 
     pub(super) fn report_is_due(&self, uid: &str, now: Timestamp) -> bool {
@@ -146,6 +144,10 @@ fn fingerprint(object: &Object) -> (String, String) {
         Object::PodDisruptionBudget(o) => serde_json::to_value(o),
         Object::NetworkPolicy(o) => serde_json::to_value(o),
     };
-    let name = format!("{}/{}", object.kind(), object.metadata().name.as_deref().unwrap_or_default());
-    (name, digest(&value.unwrap_or_default()))
+    let name = object.metadata().name.as_deref().unwrap_or_default();
+    (object_name(object.kind(), name), digest(&value.unwrap_or_default()))
+}
+
+fn object_name(kind: &str, name: &str) -> String {
+    format!("{kind}/{name}")
 }

@@ -15,6 +15,7 @@ pub mod validate;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use weir_crds::{Problem, StreamJob};
 
 use crate::certificates::Authority;
@@ -47,6 +48,8 @@ struct Pass {
     target: Target,
     manifests: BTreeMap<String, StreamJob>,
     decision: Decision,
+    /// For each step: when this very object was applied last, if it is one that was.
+    applied: Vec<Option<Timestamp>>,
 }
 
 impl<C: Cluster, J: Coordinators> Operator<C, J> {
@@ -61,7 +64,7 @@ impl<C: Cluster, J: Coordinators> Operator<C, J> {
     /// What the API server did not do. All of it may be repeated.
     pub async fn reconcile(&self, job: &StreamJob) -> Result<Duration, ClusterError> {
         let mut pass = self.pass(job.clone(), false).await?;
-        if self.needs_fresh(&pass) {
+        if Self::needs_fresh(&pass) {
             let Some(job) = self.cluster.job(&Key::of(job)).await?.filter(|fresh| is_same(fresh, job)) else {
                 self.memo.drop_job(job.metadata.uid.as_deref().unwrap_or_default());
                 return Ok(Duration::from_secs(3600));
@@ -97,7 +100,12 @@ impl<C: Cluster, J: Coordinators> Operator<C, J> {
         let facts =
             Facts { observed: &observed, target: &target, stored: &versions, authority: &self.authority };
         let decision = decide(&facts);
-        Ok(Pass { observed, target, manifests, decision })
+        let applied = decision.steps.iter().map(|step| match step {
+            decide::Step::Apply(object) => self.memo.applied(observed.uid(), object),
+            _ => None,
+        });
+        let applied = applied.collect();
+        Ok(Pass { observed, target, manifests, decision, applied })
     }
 
     /// Asks the API server about the pods of a new version before anything is stopped for it.
@@ -138,13 +146,9 @@ impl<C: Cluster, J: Coordinators> Operator<C, J> {
     }
 
     /// Whether the decision is of a kind that must not rest on what was told a while ago.
-    fn needs_fresh(&self, pass: &Pass) -> bool {
-        let applied = |step: &decide::Step| match step {
-            // The same once more can't be wrong.
-            decide::Step::Apply(object) => self.memo.was_applied(pass.observed.uid(), object),
-            _ => false,
-        };
-        pass.decision.memory != pass.observed.memory() || !pass.decision.steps.iter().all(applied)
+    fn needs_fresh(pass: &Pass) -> bool {
+        // What was applied before can't be wrong to apply once more.
+        pass.decision.memory != pass.observed.memory() || pass.applied.contains(&None)
     }
 
     /// Writes the status if there is something to tell, before anything is done; the job as it is then.

@@ -93,6 +93,31 @@ fn an_upgrade_stops_first_and_keeps_state() {
 }
 
 #[test]
+fn a_change_that_is_taken_back_soon_finds_the_first_manifest_again() {
+    let mut run = started(json!({}));
+    let first = run.picture().objects;
+    for fields in [json!({"sql": "OTHER"}), json!({})] {
+        run.change(|world| world.apply_job(JOB, spec_with(fields)));
+        run.settle();
+    }
+    assert_eq!((state(&run).as_str(), run.picture().objects), ("Running", first));
+}
+
+#[test]
+fn what_somebody_deleted_is_there_again_as_soon_as_a_pod_misses_it() {
+    let mut run = started(json!({}));
+    let whole = run.picture();
+    run.change(|world| {
+        world.objects.retain(|(kind, _), _| kind != "Secret" && kind != "ConfigMap");
+        world.pods.retain(|name, _| !name.contains("-w0-"));
+    });
+    for _ in 0..20 {
+        run.round();
+    }
+    assert_eq!(run.picture(), whole);
+}
+
+#[test]
 fn only_the_coordinator_is_replaced_for_its_settings() {
     let mut run = started(json!({}));
     run.change(|world| world.apply_job(JOB, spec_with(json!({"checkpoint": {"interval": "1s"}}))));

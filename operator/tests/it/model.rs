@@ -251,7 +251,7 @@ impl Cluster for ModelCluster {
         self.read(|world| world.jobs.get(&key.name).cloned())
     }
 
-    async fn pods(&self, _: &Key, uid: &str, fresh: bool) -> Result<Vec<Pod>, ClusterError> {
+    async fn pods(&self, _: &Key, uid: &str, fresh: bool) -> Result<Vec<Arc<Pod>>, ClusterError> {
         self.read(|world| {
             let pods = match world.history.get(world.stale) {
                 Some((_, pods)) if !fresh && world.stale > 0 => pods,
@@ -259,7 +259,7 @@ impl Cluster for ModelCluster {
             };
             let of_job =
                 |pod: &&Pod| pod.metadata.labels.as_ref().is_some_and(|l| l["weir.dev/job-uid"] == uid);
-            pods.values().filter(of_job).cloned().collect()
+            pods.values().filter(of_job).cloned().map(Arc::new).collect()
         })
     }
 
