@@ -227,7 +227,7 @@ fn main() {
     }
     for (label, keys) in [("cost-1k", 1_000), ("cost-1m", 1_000_000)] {
         if wanted(label) {
-            cost(label, &counts(keys, 0, Some(60_000_000), "blackhole"), runs);
+            cost(label, &counts(keys, 0, Some(400_000_000), "blackhole"), runs);
         }
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! Prints one JSON object per case and one per pair (the ratio of medians of checkpoints every second to
 //! none, runs taken in turn). Rates are rows of the source per second of the whole process, start included.
+//! Beside keyed counts a plain loop counts as many keys in between: machines differ, and vary, and the share of
+//! its rate says more than either.
 //! Checkpoints are told by their median duration, from trigger to record, and what the largest one wrote.
 //! The cases `change-*` keep a state of many keys of which few change: first all keys, then those few.
 #![allow(clippy::print_stdout, clippy::expect_used, reason = "a bench prints what it found")]
@@ -20,6 +22,8 @@ use serde_json::json;
 struct Case {
     name: String,
     rows: u64,
+    /// How many keys it counts by, if it does.
+    keys: Option<u64>,
     sql: String,
     parallelism: u32,
 }
@@ -72,27 +76,30 @@ fn sink(columns: &str, query: &str) -> String {
 
 fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    let mut add = |name: &str, rows: u64, sql: String| {
+    let mut add = |name: &str, rows: u64, keys: Option<u64>, sql: String| {
         for parallelism in [1, 2] {
             let sql = sql.replace("ROWS", &rows.to_string());
-            cases.push(Case { name: format!("{name}/p{parallelism}"), rows, sql, parallelism });
+            cases.push(Case { name: format!("{name}/p{parallelism}"), rows, keys, sql, parallelism });
         }
     };
     let four = "auction BIGINT, bidder BIGINT, price BIGINT, `dateTime` TIMESTAMP(3)";
     add(
         "q0",
         50_000_000,
+        None,
         BIDS.to_owned() + &sink(four, "SELECT auction, bidder, price, `dateTime` FROM bid"),
     );
     let q1 = "auction BIGINT, bidder BIGINT, price DECIMAL(23, 3), `dateTime` TIMESTAMP(3)";
     add(
         "q1",
         50_000_000,
+        None,
         BIDS.to_owned() + &sink(q1, "SELECT auction, bidder, 0.908 * price, `dateTime` FROM bid"),
     );
     add(
         "q2",
         50_000_000,
+        None,
         BIDS.to_owned()
             + &sink(
                 "auction BIGINT, price BIGINT",
@@ -100,11 +107,11 @@ fn cases() -> Vec<Case> {
             ),
     );
     for (label, keys, rows) in
-        [("1k", 1_000_u64, 50_000_000_u64), ("1M", 1_000_000, 50_000_000), ("10M", 10_000_000, 50_000_000)]
+        [("1k", 1_000_u64, 200_000_000_u64), ("1M", 1_000_000, 200_000_000), ("10M", 10_000_000, 200_000_000)]
     {
         let source = KEYS.replace("KEYS", &(keys - 1).to_string());
         let count = sink("k BIGINT, n BIGINT", "SELECT k, COUNT(*) FROM keys GROUP BY k");
-        add(&format!("count-{label}"), rows, source.clone() + &count);
+        add(&format!("count-{label}"), rows, Some(keys), source.clone() + &count);
         let tumble = sink(
             "k BIGINT, n BIGINT",
             // A key comes five times in a window, in the mean; a row is a millisecond.
@@ -113,16 +120,47 @@ fn cases() -> Vec<Case> {
                 (keys / 200).max(1_000)
             ),
         );
-        add(&format!("tumble-{label}"), rows, source + &tumble);
+        add(&format!("tumble-{label}"), rows, Some(keys), source + &tumble);
     }
     for (label, keys) in [("1M", 1_000_000_u64), ("10M", 10_000_000)] {
         for (share, changed) in [("1k", 1_000_u64), ("100k", 100_000)] {
             let source = CHANGES.replace("FILL", &keys.to_string()).replace("CHANGED", &changed.to_string());
             let count = sink("k BIGINT, n BIGINT", "SELECT k, COUNT(*) FROM keys GROUP BY k");
-            add(&format!("change-{share}-of-{label}"), keys + 100_000_000, source + &count);
+            add(&format!("change-{share}-of-{label}"), keys + 100_000_000, None, source + &count);
         }
     }
     cases
+}
+
+/// Counts random keys in a hash table, as anybody would write it, once all keys are there: millions of rows per
+/// second.
+fn plain_loop(keys: u64) -> f64 {
+    let slots = (keys * 2).next_power_of_two() as usize;
+    let mut table = vec![(0_u64, 0_u64); slots];
+    let shift = 64 - slots.trailing_zeros();
+    let mut state = 88_172_645_463_325_252_u64;
+    let mut count = |rows: u64| {
+        for _ in 0..rows {
+            // Xorshift64* (Sebastiano Vigna, public domain).
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            let random = state.wrapping_mul(0x2545_f491_4f6c_dd1d);
+            let key = ((u128::from(random) * u128::from(keys)) >> 64) as u64 + 1;
+            // Fibonacci hashing (Donald Knuth).
+            let mut at = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> shift) as usize;
+            while table[at].0 != key && table[at].0 != 0 {
+                at = (at + 1) & (slots - 1);
+            }
+            table[at] = (key, table[at].1 + 1);
+        }
+    };
+    count(keys * 2);
+    let (rows, start) = (20_000_000, Instant::now());
+    count(rows);
+    let seconds = start.elapsed().as_secs_f64();
+    std::hint::black_box(&table);
+    rows as f64 / seconds / 1e6
 }
 
 /// Highest resident memory so far in MiB.
@@ -179,8 +217,9 @@ fn manifest_of(case: &Case, interval: &str, folder: &Path) -> String {
 fn main() {
     let (filter, runs) = arguments();
     for case in cases().iter().filter(|c| c.name.contains(&filter)) {
-        let (mut without, mut every_second) = (Vec::new(), Vec::new());
+        let (mut without, mut every_second, mut plain) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..runs {
+            plain.extend(case.keys.map(plain_loop));
             without.push(run(case, "1h"));
             every_second.push(run(case, "1s"));
         }
@@ -205,9 +244,13 @@ fn main() {
             );
         }
         let ratio = median(without.iter().zip(&every_second).map(|(a, b)| a.wall / b.wall).collect());
+        let plain = (!plain.is_empty()).then(|| (median(plain) * 100.0).round() / 100.0);
         println!(
             "{}",
-            json!({ "case": case.name, "rate_with_checkpoints_to_without": (ratio * 1e3).round() / 1e3 })
+            json!({
+                "case": case.name, "rate_with_checkpoints_to_without": (ratio * 1e3).round() / 1e3,
+                "mrows_per_second_of_a_plain_loop": plain,
+            })
         );
     }
 }

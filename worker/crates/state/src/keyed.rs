@@ -156,10 +156,6 @@ impl KeyedTable {
         while start < range.end {
             let block = start..range.end.min(start + BLOCK);
             start = block.end;
-            if far {
-                // Also beyond the range: it is what will most likely be asked for next.
-                self.prefetch(keys, start..keys.len().min(start + BLOCK));
-            }
             let from = ids.len();
             self.look_up_block(keys, block, far, ids);
             self.touch_all(&ids[from..]);
@@ -317,7 +313,7 @@ impl KeyedTable {
                 ids.extend(block.map(|at| self.find_or_insert(keys, at)));
             }
             KeyLayout::Word(_) if far => {
-                self.candidates(&keys.words[block.clone()], hashes, far, ids);
+                self.candidates(&keys.words, &keys.hashes, block.clone(), far, ids);
                 for (at, id) in block.zip(&mut ids[from..]) {
                     if *id == NO_ROW {
                         *id = self.find_or_insert(keys, at);
@@ -336,7 +332,7 @@ impl KeyedTable {
                 ));
             }
             KeyLayout::Encoded(_) => {
-                self.candidates(hashes, hashes, far, ids);
+                self.candidates(&keys.hashes, &keys.hashes, block.clone(), far, ids);
                 for (at, id) in block.zip(&mut ids[from..]) {
                     let hit = *id != NO_ROW && same_key(self.rows.get(*id), keys.encoded(at), &self.slab);
                     if !hit {
@@ -348,15 +344,23 @@ impl KeyedTable {
     }
 
     /// Adds to `ids` what the first line of the index has for each tag, and has loaded what is needed
-    /// next: the row, or the next line.
+    /// next: the row, or the next line; and the first lines for the keys one block further on. (Also if
+    /// that is beyond what was asked for: most likely it will be next.)
     #[inline]
-    fn candidates(&self, tags: &[u64], hashes: &[u64], far: bool, ids: &mut Vec<u32>) {
-        ids.extend(tags.iter().zip(hashes).map(|(tag, hash)| {
+    fn candidates(&self, tags: &[u64], hashes: &[u64], block: Range<usize>, far: bool, ids: &mut Vec<u32>) {
+        let ahead = hashes.get(block.start + BLOCK..).unwrap_or_default();
+        let ahead = ahead.iter().map(Some).chain(std::iter::repeat(None));
+        let these = tags[block.clone()].iter().zip(&hashes[block]).zip(ahead);
+        ids.extend(these.map(|((tag, hash), ahead)| {
             let id = self.index.candidate(*tag, *hash);
-            match id {
-                _ if !far => {}
-                NO_ROW => self.index.prefetch(hash.wrapping_add(1)),
-                id => self.rows.prefetch(id),
+            if far {
+                if let Some(hash) = ahead {
+                    self.index.prefetch(*hash);
+                }
+                match id {
+                    NO_ROW => self.index.prefetch(hash.wrapping_add(1)),
+                    id => self.rows.prefetch(id),
+                }
             }
             id
         }));
