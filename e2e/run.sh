@@ -43,5 +43,5 @@ else
 fi
 case ${1:-} in
 measure) cargo bench --locked -p weir-e2e --bench recovery ;;
-*) cargo test --locked -p weir-e2e --test stories -- --test-threads "${JOBS:-2}" "$@" ;;
+*) cargo test --locked --workspace --test stories -- --test-threads "${JOBS:-2}" "$@" ;;
 esac

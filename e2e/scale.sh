@@ -10,7 +10,7 @@ export WEIR_CLUSTER=weir-scale WEIR_CLUSTER_RUN=/tmp/weir-scale
 cluster=$PWD/e2e/cluster
 . "$cluster/lib.sh"
 "$cluster/build.sh"
-bench=$(cargo bench --locked -p weir-operator --bench scale --no-run --message-format=json |
+bench=$(cargo bench --locked --workspace --bench scale --no-run --message-format=json |
   jq -r 'select(.target.name? == "scale" and .executable?) | .executable')
 
 export KEEP_LOGS=/tmp/weir-scale-logs

@@ -11,6 +11,7 @@ pub mod coordinators;
 pub mod leader;
 pub mod metrics;
 pub mod names;
+mod queue;
 pub mod report;
 pub mod root;
 pub mod run;

@@ -5,23 +5,24 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::core::v1::Pod;
-use kube::runtime::controller::{Action, Config, trigger_owners, trigger_self};
-use kube::runtime::reflector::{self, Store};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::controller::{ReconcileRequest, trigger_owners, trigger_self};
+use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::watcher::{self, watcher};
-use kube::runtime::{WatchStreamExt, applier};
 use kube::{Api, Client};
-use tokio::sync::Semaphore;
+use tracing::Instrument;
 use weir_crds::{Savepoint, StreamJob};
 
-use crate::cluster::{ClusterError, LiveCluster, PodCache};
+use crate::cluster::{ClusterError, Key, LiveCluster, PodCache};
 use crate::controller::Operator;
 use crate::controller::validate::Defaults;
 use crate::coordinators::LiveCoordinators;
 use crate::leader::Leader;
 use crate::metrics::Metrics;
 use crate::names::{FIELD_MANAGER, MANAGED_BY};
+use crate::queue::make_passes;
 use crate::root::{RootError, authority};
 use crate::server::{Health, serve};
 
@@ -155,11 +156,6 @@ impl Parts {
         }
     }
 
-    fn passes(&self) -> Arc<Passes> {
-        let turns = Semaphore::new(self.concurrency.into());
-        Arc::new(Passes { operator: self.operator.clone(), metrics: self.metrics.clone(), turns })
-    }
-
     async fn jobs(&self, namespace: Option<String>) {
         let (jobs, jobs_writer) = reflector::store::<StreamJob>();
         let watched =
@@ -171,27 +167,17 @@ impl Parts {
         let watched = watcher(self.api::<Pod>(namespace.as_deref()), ours).default_backoff().modify(strip);
         let watched = watched.inspect_ok(|event| self.pods.see(namespace.as_deref(), event));
         let by_pods = trigger_owners::<StreamJob, _>(watched.touched_objects(), (), ());
-        let triggers = stream::select(by_jobs, by_pods).filter(|trigger| {
-            // The watch tries again by itself.
-            if let Err(error) = trigger {
-                tracing::warn!("a watch was interrupted: {error}");
-            }
-            std::future::ready(trigger.is_ok())
+        let triggers = keys(stream::select(by_jobs, by_pods));
+        let known = jobs.clone();
+        let passes = make_passes(triggers, is_known(jobs.clone()), self.concurrency.into(), |key| {
+            let job = known.get(&reference(&key));
+            // On the heap, and only if it is there.
+            let pass = job.map(|job| Box::pin(self.pass(job).instrument(span(&key))));
+            async move { Some(pass?.await) }
         });
-        let passes = applier(
-            |job, passes: Arc<Passes>| Box::pin(pass(job, passes)),
-            |job: Arc<StreamJob>, error: &PassError, passes: Arc<Passes>| {
-                Action::requeue(passes.operator.back_off(&job, &error.0))
-            },
-            self.passes(),
-            jobs.clone(),
-            triggers,
-            Config::default(),
-        );
-        let synced = self.synced(namespace.as_deref(), jobs);
         tokio::select! {
-            () = synced => {}
-            () = passes.for_each(|_| std::future::ready(())) => {}
+            () = self.synced(namespace.as_deref(), jobs) => {}
+            () = passes => {}
         }
     }
 
@@ -212,63 +198,71 @@ impl Parts {
     async fn savepoints(&self, namespace: Option<String>) {
         let (savepoints, writer) = reflector::store::<Savepoint>();
         let watched = watcher(self.api::<Savepoint>(namespace.as_deref()), config()).default_backoff();
-        let triggers = trigger_self(reflector::reflector(writer, watched).touched_objects(), ());
-        let triggers = triggers.filter(|trigger| std::future::ready(trigger.is_ok()));
-        applier(
-            |savepoint, passes: Arc<Passes>| Box::pin(savepoint_pass(savepoint, passes)),
-            |_, error: &PassError, _| {
-                let conflict = matches!(error.0, ClusterError::Conflict { .. });
-                Action::requeue(Duration::from_millis(if conflict { 200 } else { 10_000 }))
-            },
-            self.passes(),
-            savepoints,
-            triggers,
-            Config::default(),
-        )
-        .for_each(|_| std::future::ready(()))
+        let triggers = keys(trigger_self(reflector::reflector(writer, watched).touched_objects(), ()));
+        make_passes(triggers, is_known(savepoints.clone()), self.concurrency.into(), |key| {
+            let savepoint = savepoints.get(&reference(&key));
+            let pass =
+                savepoint.map(|savepoint| Box::pin(self.savepoint_pass(savepoint).instrument(span(&key))));
+            async move { Some(pass?.await) }
+        })
         .await;
     }
-}
 
-/// What all passes of a watch share.
-struct Passes {
-    operator: Arc<Live>,
-    metrics: Metrics,
-    /// First come, first served. kube's own limit takes those that wait in the order of their hashes: under load some
-    /// of them never.
-    turns: Semaphore,
-}
-
-/// Why a pass ended early.
-#[derive(Debug, thiserror::Error)]
-#[error(transparent)]
-struct PassError(#[from] ClusterError);
-
-async fn pass(job: Arc<StreamJob>, passes: Arc<Passes>) -> Result<Action, PassError> {
-    let _turn = passes.turns.acquire().await;
-    let began = std::time::Instant::now();
-    // On the heap: what waits for its turn is small.
-    let ended = Box::pin(passes.operator.reconcile(&job)).await;
-    passes.metrics.reconciled(ended.as_ref().err(), began.elapsed());
-    if let Err(error) = &ended {
-        let (namespace, name) = (job.metadata.namespace.as_deref(), job.metadata.name.as_deref());
-        match error {
-            ClusterError::Conflict { .. } => tracing::debug!(namespace, job = name, "{error}"),
-            _ => tracing::warn!(namespace, job = name, "{error}"),
-        }
+    /// A pass over a job; when the next one is due.
+    async fn pass(&self, job: Arc<StreamJob>) -> Duration {
+        let began = std::time::Instant::now();
+        let ended = self.operator.reconcile(&job).await;
+        self.metrics.reconciled(ended.as_ref().err(), began.elapsed());
+        ended.unwrap_or_else(|error| {
+            match error {
+                ClusterError::Conflict { .. } => tracing::debug!("{error}"),
+                _ => tracing::warn!("{error}"),
+            }
+            self.operator.back_off(&job, &error)
+        })
     }
-    Ok(Action::requeue(ended?))
+
+    /// The same over a savepoint.
+    async fn savepoint_pass(&self, savepoint: Arc<Savepoint>) -> Duration {
+        let began = std::time::Instant::now();
+        let ended = self.operator.reconcile_savepoint(&savepoint).await;
+        self.metrics.reconciled(ended.as_ref().err(), began.elapsed());
+        ended.unwrap_or_else(|error| {
+            tracing::warn!("{error}");
+            let conflict = matches!(error, ClusterError::Conflict { .. });
+            Duration::from_millis(if conflict { 200 } else { 10_000 })
+        })
+    }
 }
 
-async fn savepoint_pass(savepoint: Arc<Savepoint>, passes: Arc<Passes>) -> Result<Action, PassError> {
-    let _turn = passes.turns.acquire().await;
-    let began = std::time::Instant::now();
-    let ended = Box::pin(passes.operator.reconcile_savepoint(&savepoint)).await;
-    passes.metrics.reconciled(ended.as_ref().err(), began.elapsed());
-    if let Err(error) = &ended {
-        tracing::warn!(savepoint = savepoint.metadata.name.as_deref(), "{error}");
-    }
-    Ok(Action::requeue(ended?))
+/// What triggers name.
+fn keys<K: kube::Resource<DynamicType = ()>>(
+    triggers: impl Stream<Item = Result<ReconcileRequest<K>, watcher::Error>>,
+) -> impl Stream<Item = Key> {
+    triggers.filter_map(|trigger| {
+        // The watch tries again by itself.
+        let trigger = trigger.inspect_err(|error| tracing::warn!("a watch was interrupted: {error}")).ok();
+        std::future::ready(trigger.map(|request| Key {
+            namespace: request.obj_ref.namespace.unwrap_or_default(),
+            name: request.obj_ref.name,
+        }))
+    })
+}
+
+fn reference<K: kube::Resource<DynamicType = ()>>(key: &Key) -> ObjectRef<K> {
+    ObjectRef::new(&key.name).within(&key.namespace)
+}
+
+/// Until all objects have been shown once. If that can't come any more, the watch has ended.
+async fn is_known<K>(objects: Store<K>)
+where
+    K: reflector::Lookup<DynamicType = ()> + Clone + 'static,
+{
+    drop(objects.wait_until_ready().await);
+}
+
+fn span(key: &Key) -> tracing::Span {
+    tracing::info_span!("reconcile", namespace = key.namespace, name = key.name)
 }
 
 /// A watch is renewed every minute: one that was cut off in silence is noticed by then.
