@@ -135,11 +135,12 @@ impl Story {
         }
     }
 
-    /// Waits until the job runs and has completed so many more checkpoints than it had.
+    /// Waits until the job runs and, from then on, has completed so many more checkpoints.
     pub fn until_checkpoints(&self, job: &Job, more: u64) -> Value {
-        let from = self.engine(job).map_or(0, |engine| counter(&engine, "completed"));
+        let runs = |engine: &Value| engine["state"] == "Running";
+        let from = counter(&self.until_engine(job, "it runs", runs), "completed");
         self.until_engine(job, &format!("{more} more checkpoints than {from}"), |engine| {
-            engine["state"] == "Running" && counter(engine, "completed") >= from + more
+            runs(engine) && counter(engine, "completed") >= from + more
         })
     }
 
