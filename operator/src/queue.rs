@@ -161,6 +161,7 @@ mod tests {
         assert_eq!((turns(&mut queue), queue.due()), (vec!["b".to_owned(), "a".to_owned()], None));
     }
 
+    // The clock stands still but where everybody waits for it: nobody really sleeps.
     #[tokio::test(start_paused = true)]
     async fn no_more_at_a_time_than_there_are_turns_and_none_too_early() {
         let (tell, told) = tokio::sync::oneshot::channel();
