@@ -50,6 +50,19 @@ pub(super) struct Link {
     pub(super) outbox: Outbox<CoordinatorFrame>,
     /// Says to the session that it is over.
     pub(super) over: watch::Sender<bool>,
+    /// Whether it was told that it may end.
+    pub(super) released: bool,
+}
+
+/// How a worker left.
+#[derive(PartialEq, Eq)]
+pub(super) enum Left {
+    /// It was told before.
+    Before,
+    /// As it was told it may.
+    Released,
+    /// By itself, or it was given up.
+    Lost,
 }
 
 /// How a hello was answered.
@@ -135,17 +148,26 @@ impl Shared {
         Answer::Taken(Box::new(admitted))
     }
 
-    /// A worker is gone; false if that was told before.
-    pub(super) fn lose(&self, worker: WorkerId, failure: Failure) -> bool {
+    /// A worker may end from now on.
+    pub(super) fn release(&self, worker: WorkerId) -> Option<Link> {
+        let mut state = self.lock();
+        let link = state.links.get_mut(&worker)?;
+        link.released = true;
+        Some(link.clone())
+    }
+
+    /// A worker is gone.
+    pub(super) fn lose(&self, worker: WorkerId, failure: Failure) -> Left {
         let mut state = self.lock();
         if !state.roster.leave(worker) {
-            return false;
+            return Left::Before;
         }
+        let released = state.links.get(&worker).is_some_and(|link| link.released);
         state.gone(worker, failure);
         drop(state);
         self.filled.notify_one();
         self.gone.notify_waiters();
-        true
+        if released { Left::Released } else { Left::Lost }
     }
 
     /// Passes on what a worker says, as soon as there is room for it; false if it is not there any more.

@@ -20,8 +20,8 @@ use crate::frame::{FromCoordinatorFrame, Release};
 use crate::limits::{Heartbeat, Limits};
 use crate::wire;
 
-use events::Shared;
 pub use events::{Events, ServerEvent};
+use events::{Left, Shared};
 
 /// What a server is started with.
 pub struct ServerOptions {
@@ -176,7 +176,7 @@ impl Server {
 
     /// Tells a worker that it may end.
     pub fn release(&self, worker: WorkerId, reason: &str) {
-        if let Some(link) = self.shared.link(worker) {
+        if let Some(link) = self.shared.release(worker) {
             let release = Release { reason: reason.to_owned() };
             if link.outbox.push(FromCoordinatorFrame::Release(release).into()).is_err() {
                 self.lose(worker, "it does not keep up");
@@ -185,7 +185,7 @@ impl Server {
     }
 
     fn lose(&self, worker: WorkerId, why: &str) {
-        if self.shared.lose(worker, Failure::new(FailureKind::Worker, why)) {
+        if self.shared.lose(worker, Failure::new(FailureKind::Worker, why)) == Left::Lost {
             count(&self.given.counts.lost);
         }
     }

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tonic::Streaming;
 use weir_protocol::{Failure, FailureKind, WorkerId};
 
-use super::events::{Answer, Link, ServerEvent, Shared};
+use super::events::{Answer, Left, Link, ServerEvent, Shared};
 use super::roster::Admitted;
 use super::{Given, count};
 use crate::frame::{
@@ -29,7 +29,7 @@ pub(super) async fn run(
     let (over, ended) = watch::channel(false);
     match next_frame(&mut inbound, given.limits.handshake).await.and_then(hello) {
         Ok(hello) => {
-            let link = Link { outbox: outbox.clone(), over };
+            let link = Link { outbox: outbox.clone(), over, released: false };
             match shared.admit(&hello, link, |admitted| welcome(&given, admitted)) {
                 Answer::Taken(admitted) => {
                     count(&given.counts.registered);
@@ -134,8 +134,12 @@ fn leave(given: &Given, shared: &Shared, worker: WorkerId, end: &End) {
         count(&given.counts.malformed);
     }
     let failure = Failure::new(FailureKind::Worker, end.to_string());
-    if shared.lose(worker, failure) {
-        count(&given.counts.lost);
-        tracing::warn!(%worker, "worker lost: {end}");
+    match shared.lose(worker, failure) {
+        Left::Before => {}
+        Left::Released => tracing::info!(%worker, "worker left"),
+        Left::Lost => {
+            count(&given.counts.lost);
+            tracing::warn!(%worker, "worker lost: {end}");
+        }
     }
 }

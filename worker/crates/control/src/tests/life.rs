@@ -57,6 +57,7 @@ async fn a_worker_that_is_released_says_its_last_words_and_ends() {
     assert!(matches!(next(&mut events).await, ServerEvent::Message { .. }));
     assert!(matches!(next(&mut events).await, ServerEvent::Lost { .. }));
     within(released).await.expect("all are gone");
+    assert_eq!(server.counters().lost, 0, "it has only done as it was told");
 
     // One that comes now hears it instead of a welcome.
     let mut late = Worker::start("b", vec![address_of(&server).1]);
