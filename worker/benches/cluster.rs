@@ -7,8 +7,9 @@
 //!   worker, or with one that is started at the moment of the death.
 //! - `adopt`: the coordinator gets SIGKILL and the next one is started. The longest time without output of the
 //!   workers in calm times and from shortly before the death until two checkpoints are completed after it.
-//! - `cost-…`: the same job by `weir run` and by a coordinator and a worker of two slots, in turn: CPU seconds and
-//!   the time from the start of the processes to the end, as ratios.
+//! - `cost-…`: the same job by `weir run` and by a coordinator and a worker of two slots, in turn, over few rows and
+//!   over many: ratios of the time and of the CPU seconds that the rows between take, and the seconds that are left
+//!   for the start and the end of the processes.
 #![allow(clippy::print_stdout, clippy::expect_used, clippy::panic, reason = "a bench prints what it found")]
 
 #[path = "../tests/support/mod.rs"]
@@ -184,26 +185,48 @@ fn adopt(runs: usize) {
     );
 }
 
-fn cost(label: &str, sql: &str, runs: usize) {
+/// Seconds and CPU seconds.
+type Took = (f64, f64);
+
+/// What a job takes that runs by itself, and by a coordinator and a worker of two slots.
+fn both_forms(sql: &str) -> [Took; 2] {
     let set = ["parallelism=2", "checkpoint.interval=1s"];
-    let (mut wall, mut cpu) = (Vec::new(), Vec::new());
+    let place = Place::new("cost", sql, &[]);
+    let (before, start) = (children_cpu(), Instant::now());
+    place.finish(&set);
+    let alone = (start.elapsed().as_secs_f64(), children_cpu() - before);
+    let (before, start) = (children_cpu(), Instant::now());
+    let mut cluster = Cluster::start(Place::new("cost", sql, &[]), Secrecy::Tls, &set);
+    let mut worker = cluster.worker(2, &[]);
+    assert_eq!(cluster.coordinator.wait(LONG), DONE, "{}", cluster.coordinator.log());
+    assert_eq!(worker.wait(LONG), DONE, "{}", worker.log());
+    [alone, (start.elapsed().as_secs_f64(), children_cpu() - before)]
+}
+
+fn cost(label: &str, keys: u64, runs: usize) {
+    let (few, many) = (100_000_000, 500_000_000);
+    let sql = |rows| counts(keys, 0, Some(rows), "blackhole");
+    let mut ratios: [Vec<f64>; 2] = Default::default();
+    let mut starts: [Vec<f64>; 2] = Default::default();
     for _ in 0..runs {
-        let place = Place::new("cost", sql, &[]);
-        let (before, start) = (children_cpu(), Instant::now());
-        place.finish(&set);
-        let alone = (start.elapsed().as_secs_f64(), children_cpu() - before);
-        let (before, start) = (children_cpu(), Instant::now());
-        let mut cluster = Cluster::start(Place::new("cost", sql, &[]), Secrecy::Tls, &set);
-        let mut worker = cluster.worker(2, &[]);
-        assert_eq!(cluster.coordinator.wait(LONG), DONE, "{}", cluster.coordinator.log());
-        assert_eq!(worker.wait(LONG), DONE, "{}", worker.log());
-        wall.push(start.elapsed().as_secs_f64() / alone.0);
-        cpu.push((children_cpu() - before) / alone.1);
+        let (short, long) = (both_forms(&sql(few)), both_forms(&sql(many)));
+        // What the rows between take: the start and the end of the processes are in both.
+        let flow = |form: usize, f: fn(&Took) -> f64| f(&long[form]) - f(&short[form]);
+        ratios[0].push(flow(1, |t| t.0) / flow(0, |t| t.0));
+        ratios[1].push(flow(1, |t| t.1) / flow(0, |t| t.1));
+        for (form, starts) in starts.iter_mut().enumerate() {
+            starts.push(short[form].0 - flow(form, |t| t.0) * few as f64 / (many - few) as f64);
+        }
     }
     let round = |values: Vec<f64>| (median(values) * 1e3).round() / 1e3;
+    let [time, cpu] = ratios.map(round);
+    let [alone, cluster] = starts.map(round);
     println!(
         "{}",
-        json!({ "case": label, "runs": runs, "time_to_one_process": round(wall), "cpu_to_one_process": round(cpu) })
+        json!({
+            "case": label, "runs": runs, "time_to_one_process": time, "cpu_to_one_process": cpu,
+            "start_and_end_s": cluster, "start_and_end_s_one_process": alone,
+        })
     );
 }
 
@@ -227,7 +250,7 @@ fn main() {
     }
     for (label, keys) in [("cost-1k", 1_000), ("cost-1m", 1_000_000)] {
         if wanted(label) {
-            cost(label, &counts(keys, 0, Some(400_000_000), "blackhole"), runs);
+            cost(label, keys, runs);
         }
     }
 }
