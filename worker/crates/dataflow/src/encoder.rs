@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc as std_mpsc;
 
-use arrow_select::concat::concat_batches;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use weir_checkpoint::Payload;
@@ -14,7 +13,7 @@ use weir_checkpoint::segment::{BlockContent, BlockOwner, SegmentWriter};
 use weir_protocol::{
     Blob, BlockRef, CheckpointId, Failure, FailureKind, KeyGroupRange, StateTableInfo, SubtaskId, TransformId,
 };
-use weir_state::{Part, encode_part};
+use weir_state::{Part, encode_parts};
 
 use crate::ledger::{StoredLists, Written};
 use crate::queue::SlotWaker;
@@ -179,15 +178,12 @@ impl Encoder {
 
     /// Makes a block of what is open.
     fn close(&self, current: &mut Current, of: TableOf, open: Open) -> Result<(), Failure> {
-        let (Some(first), Some((transform, info))) = (open.parts.first(), open.table) else { return Ok(()) };
-        let bug = |e: String| Failure::new(FailureKind::Bug, format!("encoding state: {e}"));
-        let rows = concat_batches(&first.rows.schema(), open.parts.iter().map(|p| &p.rows))
-            .map_err(|e| bug(e.to_string()))?;
-        let count = rows.num_rows() as u64;
-        let part = Part { rows, starts_base: first.starts_base };
-        let bytes = encode_part(part).map_err(|e| bug(e.to_string()))?;
+        let Some((transform, info)) = open.table else { return Ok(()) };
+        let bytes = encode_parts(&open.parts)
+            .map_err(|e| Failure::new(FailureKind::Bug, format!("encoding state: {e}")))?;
         let content = BlockContent::Table { name: info.name, range: self.range(of.0) };
-        let block = self.push(current, BlockOwner { subtask: of.0, transform, content }, bytes, count);
+        let block =
+            self.push(current, BlockOwner { subtask: of.0, transform, content }, bytes, open.rows as u64);
         current.blocks.entry(of).or_default().push(block);
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::{Barrier, SplitState};
 const SWEEP_ROWS: usize = 4096;
 /// Pieces between two inputs: few enough for rows that flow to wait less than a millisecond, so many that the
 /// sweep outruns the writes that make it copy rows before their turn.
-const PIECES: usize = 8;
+const PIECES: usize = 16;
 
 /// The list of operator state that holds a source's splits.
 pub(crate) const SPLITS: &str = "splits";

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use arrow_array::{ArrayRef, Int64Array, StringArray};
 use arrow_schema::DataType;
-use weir_state::{KeyedTable, Keys, StateTable, TableSpec, encode_part};
+use weir_state::{KeyedTable, Keys, StateTable, TableSpec, encode_parts};
 
 const BATCH: usize = 8_192;
 
@@ -36,7 +36,6 @@ impl Work {
             ungrouped: 0,
             words: vec![0, 0],
             vars: Vec::new(),
-            scratch: 1,
             meaning: "count, sum".to_owned(),
         };
         Self {
@@ -78,15 +77,11 @@ impl Work {
         let start = cpu();
         self.changes.clear();
         self.keys.fill(std::slice::from_ref(column), BATCH).expect("fits");
-        let stamp = (self.rows + 1) as u64;
         for block in (0..BATCH).step_by(512) {
             self.table.lookup_or_insert(&self.keys, block..block + 512, &mut self.ids);
             for (id, value) in self.ids.iter().zip(&values[block..block + 512]) {
                 let row = self.table.row_mut(*id);
-                if row[2] != stamp {
-                    row[2] = stamp;
-                    self.changes.extend_from_slice(&row[..2]);
-                }
+                self.changes.extend_from_slice(&row[..2]);
                 row[0] += 1;
                 row[1] = row[1].wrapping_add(*value as u64);
                 self.changes.extend_from_slice(&row[..2]);
@@ -146,7 +141,7 @@ fn checkpoint(work: &mut Work, keys: u64) {
     work.report("sweeping", keys);
     let start = cpu();
     let rows: usize = parts.iter().map(|p| p.rows.num_rows()).sum();
-    let bytes: usize = parts.into_iter().map(|p| encode_part(p).expect("encodes").len()).sum();
+    let bytes: usize = parts.into_iter().map(|p| encode_parts(&[p]).expect("encodes").len()).sum();
     println!(
         "{{\"work\":\"checkpoint\",\"keys\":{keys},\"rows\":{rows},\"freeze_us\":{},\"encode_ms\":{},\"mib\":{:.1}}}",
         freeze.as_micros(),

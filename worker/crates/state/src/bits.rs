@@ -1,5 +1,7 @@
 //! A bit per row.
 
+use crate::processor::prefetch;
+
 /// Bits that grow with the table; absent ones are zero.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Bits(Vec<u64>);
@@ -20,6 +22,14 @@ impl Bits {
             *last = (1 << (len % 64)) - 1;
         }
         Self(words)
+    }
+
+    /// Has the place of a bit loaded.
+    #[inline]
+    pub(crate) fn prefetch(&self, i: u32) {
+        if let Some(word) = self.0.get(i as usize / 64) {
+            prefetch(word);
+        }
     }
 
     #[inline]

@@ -1,24 +1,23 @@
-//! The index of a keyed table: from a 64-bit tag (the key itself, or its hash) to a row id.
+//! The index of a keyed table: from a hash to a row id.
 //!
-//! Open addressing in segments: a hash leads to a cache line of four slots, and from there on slots are
-//! probed one after the other, so that nearly every key is found with one cache miss. A small table is one segment that doubles; from
+//! Open addressing in segments: a hash leads to a cache line of eight slots, and if that is full on to the next
+//! lines, so that nearly every key is found with one cache miss. A slot has the low half of the hash as its tag, and
+//! the row id: the row itself says whether its key is the one. A small table is one segment that doubles; from
 //! then on segments split one at a time in a fixed order (linear hashing: Witold Litwin, 1980), so
-//! that growth never stalls. It does not know keys: the caller says whether a row is the one.
+//! that growth never stalls.
+//!
+//! Of a tag the low half leads to the line within a segment and the high half to the segment. What is left of it to
+//! tell keys apart that come to one line gets less as the table grows: 14 bits at a million rows, 4 at a billion.
 
-use weir_protocol::key_group::hash_u64;
+use crate::memory::{HUGE, Halves, LINE, Words};
+use crate::processor::{equal, prefetch};
 
-use crate::memory::{HUGE, LINE, Words};
-use crate::prefetch::prefetch;
-
-/// A tag, and a row id plus one; zero is an empty slot.
-type Slot = [u64; SLOT];
-
-/// Words of a slot, and slots that share a cache line.
-const SLOT: usize = 2;
-const SLOTS: usize = LINE / SLOT;
+/// Slots that share a cache line: their tags, then their row ids plus one; zero is an empty slot. Those in use
+/// come first.
+const SLOTS: usize = LINE;
 
 /// Slots of a segment once there are several.
-const SEGMENT: usize = HUGE / SLOT;
+const SEGMENT: usize = HUGE / LINE * SLOTS;
 const SMALLEST: usize = 64;
 /// Share of slots in use above which the index grows.
 const LOAD: (usize, usize) = (7, 10);
@@ -28,112 +27,83 @@ const SPLIT_EVERY: usize = SEGMENT / 8;
 #[derive(Debug)]
 pub(crate) struct Index {
     segments: Vec<Segment>,
-    used: Vec<u32>,
     len: usize,
     split_at: usize,
     /// One less than the number of segments at the end of the round of splits.
     mask: usize,
-    /// Whether a tag is a key (and its hash is [`hash_u64`]) or a hash.
-    tag_is_key: bool,
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self { segments: vec![Segment::new(SMALLEST)], len: 0, split_at: 0, mask: 0 }
+    }
 }
 
 impl Index {
-    pub(crate) fn new(tag_is_key: bool) -> Self {
-        Self {
-            segments: vec![Segment::new(SMALLEST)],
-            used: vec![0],
-            len: 0,
-            split_at: 0,
-            mask: 0,
-            tag_is_key,
-        }
-    }
-
     pub(crate) fn bytes(&self) -> usize {
-        self.segments.iter().map(|s| s.slots() * size_of::<Slot>()).sum()
+        self.segments.iter().map(|s| s.words.len() * size_of::<u64>()).sum()
     }
 
     /// Has the cache line to which a hash leads loaded.
     #[inline]
     pub(crate) fn prefetch(&self, hash: u64) {
-        prefetch(self.segment(hash).line(hash));
+        let segment = self.segment(hash);
+        prefetch(segment.line(segment.home(hash as u32)));
     }
 
-    /// The row id that the cache line to which a hash leads holds for a tag, else [`NO_ROW`].
+    /// A row id that the cache line to which a hash leads holds for it, else [`NO_ROW`]. Most likely it is the only
+    /// one.
     #[inline]
-    pub(crate) fn candidate(&self, tag: u64, hash: u64) -> u32 {
-        let line = self.segment(hash).line(hash);
-        // Which slot it is can't be predicted, so all are compared without a branch. The first that
-        // matches counts: different keys may have one hash.
-        let matches = (0..SLOTS).fold(1 << SLOTS, |all, at| all | usize::from(line[at * SLOT] == tag) << at);
-        match matches.trailing_zeros() as usize {
-            SLOTS.. => NO_ROW,
-            at => row_id(line[at * SLOT + 1]),
+    pub(crate) fn candidate(&self, hash: u64) -> u32 {
+        let (segment, tag) = (self.segment(hash), hash as u32);
+        let (tags, ids) = slots(segment.line(segment.home(tag)));
+        // Which slot it is can't be predicted, so all are compared without a branch.
+        match equal(tags, tag).trailing_zeros() as usize {
+            // An empty slot gives NO_ROW, too.
+            at @ 0..SLOTS => ids[at].wrapping_sub(1),
+            _ => NO_ROW,
         }
     }
 
-    /// The row id with this tag for which `same` holds.
-    pub(crate) fn find(&self, tag: u64, hash: u64, mut same: impl FnMut(u32) -> bool) -> Option<u32> {
-        let segment = &self.segments[self.segment_of(hash)];
-        let mut at = segment.home(hash);
+    /// The row id of this hash for which `same` holds.
+    pub(crate) fn find(&self, hash: u64, mut same: impl FnMut(u32) -> bool) -> Option<u32> {
+        let (segment, tag) = (self.segment(hash), hash as u32);
+        let mut at = segment.home(tag);
         loop {
-            let [found, id] = segment.get(at);
-            if id == 0 {
-                return None;
-            }
-            if found == tag && same(row_id(id)) {
-                return Some(row_id(id));
+            let line = segment.line(at);
+            for slot in 0..SLOTS {
+                let id = line[SLOTS + slot].checked_sub(1)?;
+                if line[slot] == tag && same(id) {
+                    return Some(id);
+                }
             }
             at = segment.after(at);
         }
     }
 
     /// Adds a row id; the caller has made sure that its key is not there.
-    pub(crate) fn insert(&mut self, tag: u64, hash: u64, id: u32) {
+    pub(crate) fn insert(&mut self, hash: u64, id: u32) {
         self.grow();
-        let s = self.segment_of(hash);
+        let s = self.segment_of(hash as u32);
         // Only a few segments at the end of a round, or keys that collide, come near to this.
-        if self.used[s] as usize * 16 >= self.segments[s].slots() * 15 {
+        if self.segments[s].used * 16 >= self.segments[s].slots() * 15 {
             self.double(s);
         }
-        self.segments[s].put(hash, [tag, u64::from(id) + 1]);
-        self.used[s] += 1;
+        self.segments[s].put(hash as u32, id + 1);
         self.len += 1;
     }
 
     /// Takes a row id out, and closes the gap.
-    pub(crate) fn remove(&mut self, tag: u64, hash: u64, id: u32) {
-        let s = self.segment_of(hash);
-        let tag_is_key = self.tag_is_key;
-        let segment = &mut self.segments[s];
-        let mask = segment.slots() - 1;
-        let mut at = segment.home(hash);
-        while segment.get(at) != [tag, u64::from(id) + 1] {
-            if segment.get(at)[1] == 0 {
-                return;
-            }
-            at = segment.after(at);
+    pub(crate) fn remove(&mut self, hash: u64, id: u32) {
+        let s = self.segment_of(hash as u32);
+        if self.segments[s].remove(hash as u32, id + 1) {
+            self.len -= 1;
         }
-        let mut next = segment.after(at);
-        while segment.get(next)[1] != 0 {
-            let home = segment.home(hash_of(segment.get(next)[0], tag_is_key));
-            // The slot may move into the gap unless its home lies between the gap and it.
-            if (next.wrapping_sub(home) & mask) >= (next.wrapping_sub(at) & mask) {
-                segment.set(at, segment.get(next));
-                at = next;
-            }
-            next = segment.after(next);
-        }
-        segment.set(at, [0; 2]);
-        self.used[s] -= 1;
-        self.len -= 1;
     }
 
-    /// The highest bits choose the segment, the lowest the slot: the bits between decide the key
-    /// group and are not evenly spread within one subtask.
     #[inline]
-    fn segment_of(&self, hash: u64) -> usize {
-        let at = (hash >> 48) as usize & self.mask;
+    fn segment_of(&self, tag: u32) -> usize {
+        let at = (tag >> 16) as usize & self.mask;
         if at < self.segments.len() { at } else { at & (self.mask >> 1) }
     }
 
@@ -141,7 +111,7 @@ impl Index {
     fn segment(&self, hash: u64) -> &Segment {
         match self.segments.as_slice() {
             [only] => only,
-            several => &several[self.segment_of(hash)],
+            several => &several[self.segment_of(hash as u32)],
         }
     }
 
@@ -170,134 +140,199 @@ impl Index {
     fn split(&mut self, s: usize) {
         let bit = self.mask & !(self.mask >> 1);
         let slots = self.segments[s].slots();
-        let old = std::mem::replace(&mut self.segments[s], Segment::new(slots));
-        let mut new = Segment::new(slots);
-        let mut moved = 0;
-        for slot in old.present() {
-            let hash = hash_of(slot[0], self.tag_is_key);
-            if (hash >> 48) as usize & bit == 0 {
-                self.segments[s].put(hash, *slot);
-            } else {
-                new.put(hash, *slot);
-                moved += 1;
-            }
+        let (mut stay, mut go) = (Segment::new(slots), Segment::new(slots));
+        for (tag, id) in self.segments[s].present() {
+            let to = if (tag >> 16) as usize & bit == 0 { &mut stay } else { &mut go };
+            to.put(tag, id);
         }
-        self.segments.push(new);
-        self.used[s] -= moved;
-        self.used.push(moved);
+        self.segments[s] = stay;
+        self.segments.push(go);
     }
 
     fn double(&mut self, s: usize) {
         let mut larger = Segment::new(self.segments[s].slots() * 2);
-        for slot in self.segments[s].present() {
-            larger.put(hash_of(slot[0], self.tag_is_key), *slot);
-        }
+        self.segments[s].present().for_each(|(tag, id)| larger.put(tag, id));
         self.segments[s] = larger;
     }
 }
 
-/// Slots, of which the number is a power of two.
+/// Lines of slots, of which the number is a power of two.
 #[derive(Debug)]
-struct Segment(Words);
+struct Segment {
+    words: Words,
+    used: usize,
+}
 
 impl Segment {
     fn new(slots: usize) -> Self {
-        Self(Words::new(slots * SLOT))
+        Self { words: Words::new(slots / SLOTS * LINE), used: 0 }
     }
 
     fn slots(&self) -> usize {
-        self.0.len() / SLOT
+        self.words.len() / LINE * SLOTS
     }
 
     #[inline]
-    fn get(&self, at: usize) -> Slot {
-        [self.0[at * SLOT], self.0[at * SLOT + 1]]
+    fn line(&self, at: usize) -> &Halves {
+        &self.words.halves()[at]
     }
 
-    fn set(&mut self, at: usize, slot: Slot) {
-        self.0[at * SLOT..][..SLOT].copy_from_slice(&slot);
+    fn line_mut(&mut self, at: usize) -> &mut Halves {
+        &mut self.words.halves_mut()[at]
     }
 
-    /// Where the search for a hash begins.
+    /// The line where the search for a hash begins.
     #[inline]
-    fn home(&self, hash: u64) -> usize {
-        (hash as usize & (self.0.len() / LINE - 1)) * SLOTS
+    fn home(&self, tag: u32) -> usize {
+        tag as usize & (self.words.len() / LINE - 1)
     }
 
-    #[inline]
-    fn after(&self, at: usize) -> usize {
-        (at + 1) & (self.slots() - 1)
+    fn after(&self, line: usize) -> usize {
+        (line + 1) & (self.words.len() / LINE - 1)
     }
 
-    fn put(&mut self, hash: u64, slot: Slot) {
-        let mut at = self.home(hash);
-        while self.get(at)[1] != 0 {
+    fn put(&mut self, tag: u32, id: u32) {
+        let mut at = self.home(tag);
+        while in_use(self.line(at)) == SLOTS {
             at = self.after(at);
         }
-        self.set(at, slot);
+        let line = self.line_mut(at);
+        let slot = in_use(line);
+        (line[slot], line[SLOTS + slot]) = (tag, id);
+        self.used += 1;
     }
 
-    fn present(&self) -> impl Iterator<Item = &Slot> {
-        self.0.as_chunks().0.iter().filter(|slot: &&Slot| slot[1] != 0)
+    fn present(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.words
+            .halves()
+            .iter()
+            .flat_map(|line| (0..in_use(line)).map(|slot| (line[slot], line[SLOTS + slot])))
     }
 
-    /// The cache line to which a hash leads.
-    #[inline]
-    fn line(&self, hash: u64) -> &[u64; LINE] {
-        let (lines, _) = self.0.as_chunks();
-        &lines[hash as usize & (lines.len() - 1)]
+    /// Whether it was there.
+    fn remove(&mut self, tag: u32, id: u32) -> bool {
+        let mut at = self.home(tag);
+        let mut slot = loop {
+            let line = self.line(at);
+            match (0..in_use(line)).find(|slot| line[SLOTS + slot] == id) {
+                Some(slot) => break slot,
+                None if in_use(line) < SLOTS => return false,
+                None => at = self.after(at),
+            }
+        };
+        self.used -= 1;
+        while let Some(next) = self.close(at, slot) {
+            (at, slot) = next;
+        }
+        true
     }
+
+    /// Closes the gap that a slot leaves behind: with the last one of its line, and if that line was full with one
+    /// further on that had no place in it. Gives the slot which that one leaves behind.
+    fn close(&mut self, at: usize, slot: usize) -> Option<(usize, usize)> {
+        let line = self.line_mut(at);
+        let last = in_use(line) - 1;
+        (line[slot], line[SLOTS + slot]) = (line[last], line[SLOTS + last]);
+        (line[last], line[SLOTS + last]) = (0, 0);
+        if last + 1 < SLOTS {
+            return None;
+        }
+        let mask = self.words.len() / LINE - 1;
+        let mut next = self.after(at);
+        loop {
+            let line = *self.line(next);
+            let passed = |tag| next.wrapping_sub(self.home(tag)) & mask >= next.wrapping_sub(at) & mask;
+            if let Some(moves) = (0..in_use(&line)).find(|slot| passed(line[*slot])) {
+                let gap = self.line_mut(at);
+                (gap[last], gap[SLOTS + last]) = (line[moves], line[SLOTS + moves]);
+                return Some((next, moves));
+            }
+            if in_use(&line) < SLOTS {
+                return None;
+            }
+            next = self.after(next);
+        }
+    }
+}
+
+/// The tags and the row ids of a line.
+#[inline]
+fn slots(line: &Halves) -> (&[u32; SLOTS], &[u32; SLOTS]) {
+    match line.as_chunks().0 {
+        [tags, ids] => (tags, ids),
+        _ => (&[0; SLOTS], &[0; SLOTS]),
+    }
+}
+
+/// How many slots of a line are in use.
+fn in_use(line: &Halves) -> usize {
+    line[SLOTS..].iter().filter(|id| **id != 0).count()
 }
 
 /// No row has this id.
 pub(crate) const NO_ROW: u32 = u32::MAX;
 
-/// An empty slot gives [`NO_ROW`].
-#[inline]
-fn row_id(id: u64) -> u32 {
-    (id as u32).wrapping_sub(1)
-}
-
-#[inline]
-fn hash_of(tag: u64, tag_is_key: bool) -> u64 {
-    if tag_is_key { hash_u64(tag) } else { tag }
-}
-
 #[cfg(test)]
 mod tests {
+    use weir_protocol::key_group::hash_u64;
+
     use super::*;
 
     #[test]
     fn finds_what_was_inserted_through_growth_splits_and_removals() {
-        for tag_is_key in [true, false] {
-            let tag = |key: u64| if tag_is_key { key } else { hash_u64(key) };
-            let mut index = Index::new(tag_is_key);
-            let count = 1_500_000_u64;
-            for key in 0..count {
-                index.insert(tag(key), hash_u64(key), key as u32);
-                if key % 3 == 2 {
-                    index.remove(tag(key - 1), hash_u64(key - 1), (key - 1) as u32);
+        let mut index = Index::default();
+        let count = 3_000_000_u64;
+        for key in 0..count {
+            index.insert(hash_u64(key), key as u32);
+            if key % 3 == 2 {
+                index.remove(hash_u64(key - 1), (key - 1) as u32);
+            }
+        }
+        assert!(index.segments.len() > 8, "{} segments", index.segments.len());
+        assert!(index.segments.iter().all(|s| s.slots() == SEGMENT));
+        for key in 0..count + 1_000 {
+            let gone = key % 3 == 1 && key + 1 < count;
+            let expected = (key < count && !gone).then_some(key as u32);
+            assert_eq!(index.find(hash_u64(key), |id| id == key as u32), expected, "{key}");
+        }
+    }
+
+    /// Hashes of few values: lines overflow, and their keys lie in others.
+    #[test]
+    fn what_lies_beyond_full_lines_is_found_when_others_are_removed() {
+        for homes in [1, 2, 5, 40] {
+            let mut index = Index::default();
+            let mut there = Vec::new();
+            let mut random = 88_172_645_463_325_252_u64;
+            for id in 0..20_000_u32 {
+                random = hash_u64(random);
+                let hash = random % homes | random << 40;
+                if there.len() > 300 || random >> 20 & 3 == 0 && !there.is_empty() {
+                    let (hash, id) = there.swap_remove(random as usize % there.len());
+                    index.remove(hash, id);
+                    assert_eq!(index.find(hash, |found| found == id), None);
+                }
+                index.insert(hash, id);
+                there.push((hash, id));
+                if id % 64 == 0 {
+                    for (hash, id) in &there {
+                        assert_eq!(index.find(*hash, |found| found == *id), Some(*id), "{homes} {id}");
+                    }
                 }
             }
-            assert!(index.segments.len() > 8, "{} segments", index.segments.len());
-            assert!(index.segments.iter().all(|s| s.slots() == SEGMENT));
-            for key in 0..count + 1_000 {
-                let gone = key % 3 == 1 && key + 1 < count;
-                let expected = (key < count && !gone).then_some(key as u32);
-                assert_eq!(index.find(tag(key), hash_u64(key), |id| id == key as u32), expected, "{key}");
-            }
+            assert_eq!(index.len, there.len());
         }
     }
 
     #[test]
-    fn tags_that_collide_are_told_apart_by_the_caller() {
-        let mut index = Index::new(false);
+    fn hashes_that_collide_are_told_apart_by_the_caller() {
+        let mut index = Index::default();
         for id in 0..1_000 {
-            index.insert(7, 7, id);
+            index.insert(7, id);
         }
         for id in 0..1_000 {
-            assert_eq!(index.find(7, 7, |found| found == id), Some(id));
+            assert_eq!(index.find(7, |found| found == id), Some(id));
         }
-        assert_eq!(index.find(7, 7, |_| false), None);
+        assert_eq!(index.find(7, |_| false), None);
     }
 }

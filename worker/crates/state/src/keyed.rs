@@ -23,7 +23,10 @@ mod checkpoint;
 use checkpoint::Frozen;
 pub(crate) use checkpoint::{in_range, keep_rows};
 
-/// Keys that are looked up together: what is loaded for them ahead stays near until it is used.
+/// Keys between the one whose index line is asked for, the one whose row is, and the one whose row is visited: as
+/// many as memory brings at a time.
+const AHEAD: usize = 32;
+/// Keys that are looked up together in a table that is near.
 const BLOCK: usize = 128;
 /// Rows of a table smaller than this stay near the core by themselves.
 const NEAR_BYTES: usize = 256 << 10;
@@ -41,8 +44,6 @@ pub struct TableSpec {
     pub words: Vec<u64>,
     /// The types (strings or binary data) of the values of varying length that follow the words.
     pub vars: Vec<DataType>,
-    /// Words after those that are not stored in checkpoints; zero in fresh rows.
-    pub scratch: usize,
     /// What words and values mean, in a few words; differs if and only if their meaning does.
     pub meaning: String,
 }
@@ -62,7 +63,24 @@ impl TableSpec {
     }
 }
 
-/// A table from key to a row: words, values of varying length, scratch words.
+/// What is done with the rows of the keys of a batch.
+pub trait Visit {
+    /// A row that will be visited soon, most likely.
+    #[inline]
+    fn ahead(&self, _id: u32) {}
+
+    /// The row of the key at a position of the range, as [`KeyedTable::row_mut`] gives it.
+    fn visit(&mut self, at: usize, id: u32, row: &mut [u64]);
+}
+
+impl<F: FnMut(usize, u32, &mut [u64])> Visit for F {
+    #[inline]
+    fn visit(&mut self, at: usize, id: u32, row: &mut [u64]) {
+        self(at, id, row);
+    }
+}
+
+/// A table from key to a row: words and values of varying length.
 ///
 /// Rows have ids that stay as they are while the row is there. A row is read at any time; before it
 /// is written it must have been given by [`KeyedTable::lookup_or_insert`] or to
@@ -103,9 +121,9 @@ impl KeyedTable {
     /// A type that can't be a key.
     pub fn new(spec: TableSpec, max_parallelism: u32) -> Result<Self, StateError> {
         let layout = KeyLayout::new(&spec.keys)?;
-        let width = layout.words() + spec.words.len() + spec.vars.len() + spec.scratch;
+        let width = layout.words() + spec.words.len() + spec.vars.len();
         Ok(Self {
-            index: Index::new(matches!(layout, KeyLayout::Word(_))),
+            index: Index::default(),
             stored: spec.stored(false),
             rows: Rows::new(width),
             slab: Slab::default(),
@@ -146,26 +164,31 @@ impl KeyedTable {
     /// The row ids of the keys, in order, into `ids` (cleared first). Keys that are not there get
     /// fresh rows. All rows count as written.
     pub fn lookup_or_insert(&mut self, keys: &Keys, range: Range<usize>, ids: &mut Vec<u32>) {
-        ids.clear();
-        self.give_back(range.len() * 2);
-        let far = !self.is_near();
-        if far && range.start == 0 {
-            self.prefetch(keys, range.start..range.end.min(BLOCK));
-        }
-        let mut start = range.start;
-        while start < range.end {
-            let block = start..range.end.min(start + BLOCK);
-            start = block.end;
-            let from = ids.len();
-            self.look_up_block(keys, block, far, ids);
-            self.touch_all(&ids[from..]);
-        }
+        self.visit_keys(keys, range, ids, &mut |_: usize, _: u32, _: &mut [u64]| {});
     }
 
-    /// Has that part of the index loaded that these keys need.
+    /// The same, and each row is visited in turn: what is done with one row takes place while memory brings the rows
+    /// of later keys.
     #[inline]
-    fn prefetch(&self, keys: &Keys, range: Range<usize>) {
-        keys.hashes[range].iter().for_each(|hash| self.index.prefetch(*hash));
+    pub fn visit_keys(
+        &mut self,
+        keys: &Keys,
+        range: Range<usize>,
+        ids: &mut Vec<u32>,
+        visit: &mut impl Visit,
+    ) {
+        ids.clear();
+        self.give_back(range.len() * 2);
+        match (self.is_near(), &self.layout) {
+            (true, KeyLayout::Word(_)) => self.look_up_near::<true>(keys, range, ids),
+            (true, KeyLayout::Encoded(_)) => self.look_up_near::<false>(keys, range, ids),
+            (false, KeyLayout::Word(_)) => return self.visit_far::<true>(keys, range, ids, visit),
+            (false, KeyLayout::Encoded(_)) => return self.visit_far::<false>(keys, range, ids, visit),
+        }
+        let width = self.layout.words();
+        for (at, id) in ids.iter().enumerate() {
+            visit.visit(at, *id, &mut self.rows.get_mut(*id)[width..]);
+        }
     }
 
     /// Calls `visit` with the position and the row (as [`KeyedTable::row_mut`] gives it) of each of
@@ -183,7 +206,7 @@ impl KeyedTable {
         self.position(keys, at).filter(|id| !self.dead.get(*id))
     }
 
-    /// The words of a row: those of the specification, one for each value of varying length, scratch.
+    /// The words of a row: those of the specification, and one for each value of varying length.
     #[inline]
     pub fn row(&self, id: u32) -> &[u64] {
         &self.rows.get(id)[self.layout.words()..]
@@ -198,13 +221,13 @@ impl KeyedTable {
     /// A row is about to be written.
     #[inline]
     pub fn touch(&mut self, id: u32) {
+        self.dirty.set(id);
         if self.frozen.is_some() {
             self.save(id);
         }
         if self.dead_count > 0 {
             self.revive(id);
         }
-        self.dirty.set(id);
     }
 
     /// A value of varying length of a row.
@@ -305,65 +328,82 @@ impl KeyedTable {
         }
     }
 
-    fn look_up_block(&mut self, keys: &Keys, block: Range<usize>, far: bool, ids: &mut Vec<u32>) {
-        let from = ids.len();
-        let hashes = &keys.hashes[block.clone()];
-        match &self.layout {
-            KeyLayout::Word(_) if keys.nulls.is_some() => {
-                ids.extend(block.map(|at| self.find_or_insert(keys, at)));
+    /// There is nothing to wait for: small loops one after the other are fastest.
+    fn look_up_near<const WORD: bool>(&mut self, keys: &Keys, range: Range<usize>, ids: &mut Vec<u32>) {
+        for start in range.clone().step_by(BLOCK) {
+            let (block, from) = (start..range.end.min(start + BLOCK), ids.len());
+            ids.extend(keys.hashes[block.clone()].iter().map(|hash| self.index.candidate(*hash)));
+            for (at, id) in block.zip(&mut ids[from..]) {
+                *id = self.confirm::<WORD>(*id, keys, at);
             }
-            KeyLayout::Word(_) if far => {
-                self.candidates(&keys.words, &keys.hashes, block.clone(), far, ids);
-                for (at, id) in block.zip(&mut ids[from..]) {
-                    if *id == NO_ROW {
-                        *id = self.find_or_insert(keys, at);
-                        self.rows.prefetch(*id);
-                    }
-                }
-            }
-            KeyLayout::Word(_) => {
-                // Nothing to wait for: one pass.
-                let tags = keys.words[block.clone()].iter().zip(hashes);
-                ids.extend(block.zip(tags).map(
-                    |(at, (tag, hash))| match self.index.candidate(*tag, *hash) {
-                        NO_ROW => self.find_or_insert(keys, at),
-                        id => id,
-                    },
-                ));
-            }
-            KeyLayout::Encoded(_) => {
-                self.candidates(&keys.hashes, &keys.hashes, block.clone(), far, ids);
-                for (at, id) in block.zip(&mut ids[from..]) {
-                    let hit = *id != NO_ROW && same_key(self.rows.get(*id), keys.encoded(at), &self.slab);
-                    if !hit {
-                        *id = self.find_or_insert(keys, at);
-                    }
-                }
-            }
+            self.touch_all(&ids[from..]);
         }
     }
 
-    /// Adds to `ids` what the first line of the index has for each tag, and has loaded what is needed
-    /// next: the row, or the next line; and the first lines for the keys one block further on. (Also if
-    /// that is beyond what was asked for: most likely it will be next.)
+    /// One loop: while a row is visited, that of a key further on is on its way, and the line of the index of one
+    /// twice as far.
     #[inline]
-    fn candidates(&self, tags: &[u64], hashes: &[u64], block: Range<usize>, far: bool, ids: &mut Vec<u32>) {
-        let ahead = hashes.get(block.start + BLOCK..).unwrap_or_default();
-        let ahead = ahead.iter().map(Some).chain(std::iter::repeat(None));
-        let these = tags[block.clone()].iter().zip(&hashes[block]).zip(ahead);
-        ids.extend(these.map(|((tag, hash), ahead)| {
-            let id = self.index.candidate(*tag, *hash);
-            if far {
-                if let Some(hash) = ahead {
-                    self.index.prefetch(*hash);
-                }
-                match id {
-                    NO_ROW => self.index.prefetch(hash.wrapping_add(1)),
-                    id => self.rows.prefetch(id),
-                }
+    fn visit_far<const WORD: bool>(
+        &mut self,
+        keys: &Keys,
+        range: Range<usize>,
+        ids: &mut Vec<u32>,
+        visit: &mut impl Visit,
+    ) {
+        let width = self.layout.words();
+        // Those after the range are most likely asked for next.
+        let (hashes, all) = (&keys.hashes[range.clone()], &keys.hashes[range.start..]);
+        if range.start == 0 {
+            all.iter().take(2 * AHEAD).for_each(|hash| self.index.prefetch(*hash));
+        }
+        ids.extend(hashes.iter().take(AHEAD).map(|hash| self.fetch(*hash, visit)));
+        for at in 0..hashes.len() {
+            if let Some(hash) = all.get(at + 2 * AHEAD) {
+                self.index.prefetch(*hash);
             }
-            id
-        }));
+            if let Some(hash) = hashes.get(at + AHEAD) {
+                ids.push(self.fetch(*hash, visit));
+            }
+            let id = self.confirm::<WORD>(ids[at], keys, range.start + at);
+            ids[at] = id;
+            self.touch(id);
+            visit.visit(at, id, &mut self.rows.get_mut(id)[width..]);
+        }
+    }
+
+    /// The row that most likely has the key of a hash, which is loaded.
+    #[inline(always)]
+    fn fetch(&self, hash: u64, visit: &impl Visit) -> u32 {
+        let id = self.index.candidate(hash);
+        if id != NO_ROW {
+            self.rows.prefetch(id);
+            self.dirty.prefetch(id);
+            if let Some(frozen) = &self.frozen {
+                frozen.prefetch(id);
+            }
+            visit.ahead(id);
+        }
+        id
+    }
+
+    /// The row of a key, which most likely is this one.
+    #[inline(always)]
+    fn confirm<const WORD: bool>(&mut self, id: u32, keys: &Keys, at: usize) -> u32 {
+        let null = WORD && keys.nulls.as_ref().is_some_and(|n| n.is_null(at));
+        if id == NO_ROW || null || !self.is_key::<WORD>(id, keys, at) {
+            return self.find_or_insert(keys, at);
+        }
+        id
+    }
+
+    /// Whether the key of a row, which is not that of NULL if keys are words, is this one.
+    #[inline(always)]
+    fn is_key<const WORD: bool>(&self, id: u32, keys: &Keys, at: usize) -> bool {
+        if WORD {
+            self.rows.get(id)[0] == keys.words[at]
+        } else {
+            same_key(self.rows.get(id), keys.encoded(at), &self.slab)
+        }
     }
 
     #[inline]
@@ -377,13 +417,11 @@ impl KeyedTable {
 
     /// The row of a key, present or dead.
     fn position(&self, keys: &Keys, at: usize) -> Option<u32> {
-        let hash = keys.hashes[at];
         match &self.layout {
             KeyLayout::Word(_) if keys.nulls.as_ref().is_some_and(|n| n.is_null(at)) => self.null_row,
-            KeyLayout::Word(_) => self.index.find(keys.words[at], hash, |_| true),
+            KeyLayout::Word(_) => self.index.find(keys.hashes[at], |id| self.is_key::<true>(id, keys, at)),
             KeyLayout::Encoded(_) => {
-                let key = keys.encoded(at);
-                self.index.find(hash, hash, |id| same_key(self.rows.get(id), key, &self.slab))
+                self.index.find(keys.hashes[at], |id| self.is_key::<false>(id, keys, at))
             }
         }
     }
@@ -403,11 +441,11 @@ impl KeyedTable {
             }
             KeyLayout::Word(_) => {
                 self.rows.get_mut(id)[0] = keys.words[at];
-                self.index.insert(keys.words[at], hash, id);
+                self.index.insert(hash, id);
             }
             KeyLayout::Encoded(_) => {
                 store_key(self.rows.get_mut(id), keys.encoded(at), &mut self.slab);
-                self.index.insert(hash, hash, id);
+                self.index.insert(hash, id);
             }
         }
         id
@@ -489,9 +527,9 @@ impl KeyedTable {
         let hash = keys.hashes[at];
         match &self.layout {
             KeyLayout::Word(_) if self.null_row == Some(id) => self.null_row = None,
-            KeyLayout::Word(_) => self.index.remove(keys.words[at], hash, id),
+            KeyLayout::Word(_) => self.index.remove(hash, id),
             KeyLayout::Encoded(_) => {
-                self.index.remove(hash, hash, id);
+                self.index.remove(hash, id);
                 if let Some(handle) = long_handle(self.rows.get(id)) {
                     self.slab.free(handle);
                 }

@@ -11,7 +11,7 @@ mod index;
 mod key;
 mod keyed;
 mod memory;
-mod prefetch;
+mod processor;
 mod rows;
 mod slab;
 mod sliced;
@@ -23,9 +23,10 @@ use arrow_schema::DataType;
 
 pub use hash::{HASH_OF_NO_COLUMNS, can_be_key, hash_keys};
 pub use key::Keys;
-pub use keyed::{KeyedTable, TableSpec};
+pub use keyed::{KeyedTable, TableSpec, Visit};
+pub use processor::prefetch;
 pub use sliced::SlicedTable;
-pub use stored::{encode_part, starts_base};
+pub use stored::{encode_parts, starts_base};
 pub use table::{Part, StateTable, TableStats};
 pub use timer::TimerTable;
 

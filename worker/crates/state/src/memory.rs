@@ -14,6 +14,9 @@ pub(crate) const LINE: usize = 8;
 /// Words of a huge page.
 pub(crate) const HUGE: usize = (2 << 20) / size_of::<u64>();
 
+/// A cache line as halves of words.
+pub(crate) type Halves = [u32; 2 * LINE];
+
 /// A fixed number of words, zero at first.
 #[derive(Debug)]
 pub(crate) struct Words {
@@ -38,6 +41,19 @@ impl Words {
         };
         let start = NonNull::new(start).unwrap_or_else(|| handle_alloc_error(layout));
         Self { start: start.cast(), len }
+    }
+
+    /// Its whole cache lines.
+    #[inline]
+    pub(crate) fn halves(&self) -> &[Halves] {
+        // SAFETY: as in `deref`; a line of halves takes as much place as one of words, and is aligned to less.
+        unsafe { std::slice::from_raw_parts(self.start.as_ptr().cast(), self.len / LINE) }
+    }
+
+    /// The same, to be written.
+    pub(crate) fn halves_mut(&mut self) -> &mut [Halves] {
+        // SAFETY: as in `halves`, and nothing else refers to them.
+        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr().cast(), self.len / LINE) }
     }
 
     fn layout(len: usize) -> Layout {

@@ -2,7 +2,7 @@
 //! starts small, so that a small table is small.
 
 use crate::memory::{HUGE, LINE, Words};
-use crate::prefetch::prefetch;
+use crate::processor::prefetch;
 
 /// Words of a block.
 const BLOCK_WORDS: usize = HUGE;

@@ -60,24 +60,31 @@ pub(crate) fn stored_schema(
     Arc::new(Schema::new_with_metadata(fields, metadata))
 }
 
-/// Encodes a part; meant for a background thread.
+/// Encodes parts of one table, as they come after each other, as a block; meant for a background thread.
 ///
 /// # Errors
-/// Rows that Arrow IPC cannot express: a defect of the table.
-pub fn encode_part(part: Part) -> Result<Bytes, StateError> {
-    let schema = part.rows.schema();
+/// No parts, or rows that Arrow IPC cannot express: a defect of the table.
+pub fn encode_parts(parts: &[Part]) -> Result<Bytes, StateError> {
+    let [first, ..] = parts else {
+        return Err(StateError::Block {
+            table: String::new(),
+            reason: "there are no rows to encode".to_owned(),
+        });
+    };
+    let schema = first.rows.schema();
     let table = schema.metadata().get(TABLE).cloned().unwrap_or_default();
     let fail =
         |e: arrow_schema::ArrowError| StateError::Block { table: table.clone(), reason: e.to_string() };
-    let flags = if part.starts_base { STARTS_BASE } else { 0 };
-    let mut block = Vec::with_capacity(HEADER + part.rows.get_array_memory_size() / 2);
+    let flags = if first.starts_base { STARTS_BASE } else { 0 };
+    let bytes: usize = parts.iter().map(|p| p.rows.get_array_memory_size()).sum();
+    let mut block = Vec::with_capacity(HEADER + bytes / 2);
     block.extend_from_slice(MAGIC);
     block.push(flags);
     block.extend_from_slice(&[0; 8]);
     let options =
         IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME)).map_err(fail)?;
     let mut writer = StreamWriter::try_new_with_options(&mut block, &schema, options).map_err(fail)?;
-    writer.write(&part.rows).and_then(|()| writer.finish()).map_err(fail)?;
+    parts.iter().try_for_each(|p| writer.write(&p.rows)).and_then(|()| writer.finish()).map_err(fail)?;
     drop(writer);
     let sum = checksum(&block);
     block[MAGIC.len() + 1..HEADER].copy_from_slice(&sum.to_le_bytes());

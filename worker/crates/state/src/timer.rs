@@ -34,7 +34,6 @@ impl TimerTable {
             ungrouped: 1,
             words: Vec::new(),
             vars: Vec::new(),
-            scratch: 0,
             meaning: "timer".to_owned(),
         };
         Ok(Self {

@@ -3,16 +3,18 @@
 //! Every key that a batch touches gives one change per batch: `+I`, `-U` and `+U`, or `-D` when its
 //! last row was taken back.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::{RecordBatch, RecordBatchOptions, UInt8Array, UInt32Array};
 use arrow_schema::{ArrowError, DataType};
 use arrow_select::take::take;
 use weir_protocol::{Failure, FailureKind, StateTableInfo};
-use weir_state::{KeyedTable, Keys, StateError, StateTable, TableSpec};
+use weir_state::{KeyedTable, Keys, StateError, StateTable, TableSpec, Visit};
 
 use super::accumulators::{Accumulators, LIVE, Values};
 use super::aggregate_call::AggregateSpec;
+use super::places::Places;
 use crate::{Chunk, Emit, Flow, RowKind, Transform, TransformContext, TransformFactory};
 
 /// Rows that are worked on together.
@@ -28,9 +30,9 @@ pub struct Aggregate {
     keys: Keys,
     ids: Vec<u32>,
     signs: Vec<i8>,
-    /// Rises with each batch; a row holds the last batch that touched it, and its place among those
-    /// that this batch touched or, if changes are put down at once, that of its new words.
-    batch: u64,
+    /// For each row of the table that the batch touched its place among those or, if changes are put down at
+    /// once, that of its new words.
+    places: Places,
     touched: Touched,
     changes: Changes,
     now_ms: i64,
@@ -61,6 +63,36 @@ struct Changes {
     expected: usize,
 }
 
+/// Counts rows, and puts the change of each group down: its old words, and a place for the new ones.
+struct Count<'a> {
+    width: usize,
+    update_before: bool,
+    /// The first row of the block.
+    start: usize,
+    changes: &'a mut Changes,
+    places: &'a mut Places,
+}
+
+impl Visit for Count<'_> {
+    #[inline]
+    fn ahead(&self, id: u32) {
+        self.places.prefetch(id);
+    }
+
+    #[inline(always)]
+    fn visit(&mut self, at: usize, id: u32, row: &mut [u64]) {
+        let Self { changes, places, .. } = self;
+        let place = places.find(id).unwrap_or_else(|vacant| {
+            let source = (self.start + at) as u32;
+            let place = changes.open(&row[..self.width], source, self.update_before) as u32;
+            places.put(vacant, id, place);
+            place
+        });
+        row[LIVE] = row[LIVE].wrapping_add(1);
+        changes.values.words_mut(place as usize)[LIVE] = row[LIVE];
+    }
+}
+
 impl Touched {
     fn clear(&mut self) {
         self.ids.clear();
@@ -77,8 +109,6 @@ struct Plan {
     table: TableSpec,
     /// The word with the time of the last change, and after how many milliseconds a group is forgotten.
     ttl: Option<(usize, i64)>,
-    /// The word with the last batch; the next one has the place.
-    batch_word: usize,
     /// Whether each group to which a batch of inserts adds has a change, whatever it adds.
     always_changes: bool,
 }
@@ -108,7 +138,6 @@ impl Plan {
         if ttl.is_some() {
             words.push(0);
         }
-        let batch_word = words.len() + acc.vars.len();
         let meaning = acc.meaning() + if ttl.is_some() { ", last change" } else { "" };
         let table = TableSpec {
             name: "groups".to_owned(),
@@ -116,11 +145,10 @@ impl Plan {
             ungrouped: 0,
             words,
             vars: acc.vars.clone(),
-            scratch: 2,
             meaning,
         };
         let always_changes = ttl.is_none() && acc.count_all();
-        Ok(Self { spec, acc, table, ttl, batch_word, always_changes })
+        Ok(Self { spec, acc, table, ttl, always_changes })
     }
 }
 
@@ -161,20 +189,17 @@ impl Aggregate {
         Ok(vec![Plan::new(spec.clone())?.table.info()])
     }
 
-    /// Counts the rows of a block, each of which changes the results of its group, and puts the changes
-    /// down at once: the old words, and a place for the new ones, which the row knows from then on.
-    fn count(&mut self, start: usize) {
-        let Self { plan, table, ids, changes, batch, .. } = self;
-        let (word, width, batch) = (plan.batch_word, plan.acc.fresh.len(), *batch);
-        let update_before = plan.spec.update_before;
-        table.visit(ids, |at, row| {
-            if row[word] != batch {
-                row[word] = batch;
-                row[word + 1] = changes.open(&row[..width], (start + at) as u32, update_before) as u64;
-            }
-            row[LIVE] = row[LIVE].wrapping_add(1);
-            changes.values.words_mut(row[word + 1] as usize)[LIVE] = row[LIVE];
-        });
+    /// Counts rows, each of which changes the results of its group, and puts the changes down at once.
+    fn count(&mut self, range: Range<usize>) {
+        let Self { plan, table, keys, ids, changes, places, .. } = self;
+        let mut count = Count {
+            width: plan.acc.fresh.len(),
+            update_before: plan.spec.update_before,
+            start: range.start,
+            changes,
+            places,
+        };
+        table.visit_keys(keys, range, ids, &mut count);
     }
 
     /// Notes the groups that a block touches for the first time, and counts its rows.
@@ -188,14 +213,8 @@ impl Aggregate {
 
     /// All rows of the block add.
     fn visit_added(&mut self, start: usize) {
-        let (word, batch) = (self.plan.batch_word, self.batch);
         for at in 0..self.ids.len() {
             let id = self.ids[at];
-            let row = self.table.row_mut(id);
-            if row[word] == batch {
-                row[LIVE] = row[LIVE].wrapping_add(1);
-                continue;
-            }
             self.touch_first(id, start + at);
             let live = &mut self.table.row_mut(id)[LIVE];
             *live = live.wrapping_add(1);
@@ -205,9 +224,7 @@ impl Aggregate {
     fn visit_changed(&mut self, chunk: &Chunk, start: usize) {
         for at in 0..self.ids.len() {
             let id = self.ids[at];
-            if self.table.row(id)[self.plan.batch_word] != self.batch {
-                self.touch_first(id, start + at);
-            }
+            self.touch_first(id, start + at);
             let live = &mut self.table.row_mut(id)[LIVE];
             let sign = match (chunk.kind(start + at).adds(), *live) {
                 (true, _) => 1,
@@ -220,7 +237,11 @@ impl Aggregate {
         }
     }
 
+    /// Notes a row if the batch has not touched it yet.
+    #[inline]
     fn touch_first(&mut self, id: u32, at: usize) {
+        let Err(vacant) = self.places.find(id) else { return };
+        self.places.put(vacant, id, self.touched.ids.len() as u32);
         if let Some((word, after)) = self.plan.ttl {
             let last = self.table.row(id)[word] as i64;
             if last.saturating_add(after) < self.now_ms {
@@ -228,9 +249,6 @@ impl Aggregate {
             }
             self.table.row_mut(id)[word] = self.now_ms as u64;
         }
-        let row = self.table.row_mut(id);
-        row[self.plan.batch_word] = self.batch;
-        row[self.plan.batch_word + 1] = self.touched.ids.len() as u64;
         self.touched.ids.push(id);
         self.touched.rows.push(at as u32);
         self.touched.old.push(&self.plan.acc, &self.table, id);
@@ -243,17 +261,17 @@ impl Aggregate {
         self.touched.new.resize(touched * width, 0);
         for id in ids {
             let row = self.table.row(*id);
-            let at = row[self.plan.batch_word + 1] as usize * width;
+            let at = self.places.get(*id) * width;
             self.touched.new[at..at + width].copy_from_slice(&row[..width]);
         }
     }
 
     /// Puts the words of the rows of a block where their changes are.
     fn put_words(&mut self) {
-        let Self { plan, table, ids, changes, .. } = self;
-        let (word, width) = (plan.batch_word, plan.acc.fresh.len());
-        table.visit(ids, |_, row| {
-            changes.values.words_mut(row[word + 1] as usize)[..width].copy_from_slice(&row[..width]);
+        let Self { plan, table, ids, changes, places, .. } = self;
+        let width = plan.acc.fresh.len();
+        table.visit(ids, |at, row| {
+            changes.values.words_mut(places.get(ids[at]))[..width].copy_from_slice(&row[..width]);
         });
     }
 
@@ -343,19 +361,17 @@ impl Transform for Aggregate {
         let keys = plan.spec.keys.iter().map(|k| chunk.rows.column(*k).clone()).collect::<Vec<_>>();
         self.keys.fill(&keys, chunk.len()).map_err(state)?;
         let inputs = plan.acc.prepare(&chunk.rows)?;
-        self.batch += 1;
+        self.places.start(chunk.len());
         self.touched.clear();
         self.changes.reserve(&plan.acc);
         let at_once = plan.always_changes && chunk.kinds.is_none();
         let near = self.table.is_near();
         for start in (0..chunk.len()).step_by(BLOCK) {
             let range = start..chunk.len().min(start + BLOCK);
-            let mut ids = std::mem::take(&mut self.ids);
-            self.table.lookup_or_insert(&self.keys, range.clone(), &mut ids);
-            self.ids = ids;
             if at_once {
-                self.count(start);
+                self.count(range.clone());
             } else {
+                self.table.lookup_or_insert(&self.keys, range.clone(), &mut self.ids);
                 self.visit(&chunk, start);
             }
             let signs = chunk.kinds.is_some().then_some(self.signs.as_slice());
@@ -405,7 +421,7 @@ impl TransformFactory for Factory {
             plan: self.0.clone(),
             ids: Vec::new(),
             signs: Vec::new(),
-            batch: 0,
+            places: Places::default(),
             touched: Touched::default(),
             changes: Changes::default(),
             now_ms: i64::MIN,

@@ -4,6 +4,7 @@ mod accumulators;
 pub mod aggregate;
 pub mod aggregate_call;
 pub mod calc;
+mod places;
 #[cfg(test)]
 mod testing;
 pub mod window_aggregate;

@@ -8,7 +8,7 @@ use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_select::take::{take, take_record_batch};
 use weir_protocol::{Failure, KeyGroupRange, key_group};
 use weir_runtime::{Random, SeededRandom};
-use weir_state::{HASH_OF_NO_COLUMNS, encode_part, hash_keys, starts_base};
+use weir_state::{HASH_OF_NO_COLUMNS, encode_parts, hash_keys, starts_base};
 
 use crate::{Chunk, Emit, Flow, RowKind, Transform, TransformContext, TransformFactory, Watermark};
 
@@ -168,7 +168,7 @@ impl Subtasks {
             for table in transform.tables() {
                 table.freeze(full);
                 while let Some(part) = table.sweep(17) {
-                    let block = encode_part(part).expect("encodes");
+                    let block = encode_parts(&[part]).expect("encodes");
                     if starts_base(&block).expect("is a block") {
                         blocks.clear();
                     }

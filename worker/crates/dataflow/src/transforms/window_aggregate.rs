@@ -91,7 +91,6 @@ impl Plan {
             ungrouped: 0,
             words: acc.fresh.clone(),
             vars: acc.vars.clone(),
-            scratch: 0,
             meaning: format!("slices of {} ms: {}", window.window.pane(), acc.meaning()),
         };
         Ok(Self { spec, window, acc, table })
@@ -131,8 +130,8 @@ impl WindowAggregate {
         let table = self.table.slice_mut(slice_end).map_err(state)?;
         for start in (0..rows.num_rows()).step_by(BLOCK) {
             let range = start..rows.num_rows().min(start + BLOCK);
-            table.lookup_or_insert(&self.keys, range.clone(), &mut self.ids);
-            table.visit(&self.ids, |_, row| row[LIVE] += 1);
+            let mut count = |_: usize, _: u32, row: &mut [u64]| row[LIVE] += 1;
+            table.visit_keys(&self.keys, range.clone(), &mut self.ids, &mut count);
             plan.acc.update(&inputs, range, &self.ids, None, table)?;
         }
         Ok(())

@@ -30,6 +30,8 @@ pub(crate) struct Frozen {
     changed: Bits,
     dead: Vec<u32>,
     saved: Gathered,
+    /// Room for the next rows.
+    spare: Gathered,
     handles: Vec<u64>,
 }
 
@@ -54,7 +56,14 @@ impl Gathered {
 
 impl Frozen {
     pub(crate) fn bytes(&self) -> usize {
-        self.left.bytes() + self.changed.bytes() + self.dead.len() * 4 + self.saved.words.capacity() * 8
+        let room = self.saved.words.capacity() + self.spare.words.capacity();
+        self.left.bytes() + self.changed.bytes() + self.dead.len() * 4 + room * 8
+    }
+
+    /// Has loaded what a write to a row asks for.
+    #[inline]
+    pub(super) fn prefetch(&self, id: u32) {
+        self.left.prefetch(id);
     }
 
     pub(crate) fn keep_handle(&mut self, handle: u64) {
@@ -72,7 +81,9 @@ impl KeyedTable {
     pub(super) fn save(&mut self, id: u32) {
         if let Some(frozen) = self.frozen.as_mut().filter(|f| f.left.get(id)) {
             frozen.left.clear(id);
-            frozen.saved.push(self.rows.get(id), self.dead.get(id), self.null_row == Some(id));
+            // The bits of dead rows are far, too.
+            let gone = self.dead_count > 0 && self.dead.get(id);
+            frozen.saved.push(self.rows.get(id), gone, self.null_row == Some(id));
         }
     }
 
@@ -100,6 +111,7 @@ impl KeyedTable {
             changed,
             dead: std::mem::take(&mut self.dead_list),
             saved: Gathered::default(),
+            spare: Gathered::default(),
             handles: Vec::new(),
         });
     }
@@ -109,7 +121,7 @@ impl KeyedTable {
     pub(crate) fn sweep_rows(&mut self, max_rows: usize) -> Option<(bool, usize, Vec<ArrayRef>)> {
         self.give_back(max_rows);
         let frozen = self.frozen.as_mut()?;
-        let mut gathered = std::mem::take(&mut frozen.saved);
+        let mut gathered = std::mem::replace(&mut frozen.saved, std::mem::take(&mut frozen.spare));
         while gathered.gone.len() < max_rows.max(1)
             && let Some(id) = frozen.left.next(frozen.cursor)
         {
@@ -122,11 +134,15 @@ impl KeyedTable {
             return None;
         }
         let rows = gathered.gone.len();
-        let columns = self.columns(gathered).expect("rows of this table have the types of this table");
+        let columns = self.columns(&mut gathered).expect("rows of this table have the types of this table");
+        if let Some(frozen) = &mut self.frozen {
+            frozen.spare = gathered;
+        }
         Some((starts_base, rows, columns))
     }
 
-    fn columns(&self, rows: Gathered) -> Result<Vec<ArrayRef>, ArrowError> {
+    /// The columns of rows, which are empty afterwards.
+    fn columns(&self, rows: &mut Gathered) -> Result<Vec<ArrayRef>, ArrowError> {
         let stride = self.rows.row_bytes() / 8;
         let count = rows.gone.len();
         let keys = self.layout.words();
@@ -134,8 +150,8 @@ impl KeyedTable {
         for row in rows.words.chunks_exact(stride) {
             key_words.extend_from_slice(&row[..keys]);
         }
-        let nulls = rows.null_key.map(|null| NullBuffer::from_iter((0..count).map(|i| i != null)));
-        let mut columns: Vec<ArrayRef> = vec![Arc::new(UInt8Array::from(rows.gone))];
+        let nulls = rows.null_key.take().map(|null| NullBuffer::from_iter((0..count).map(|i| i != null)));
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(UInt8Array::from(std::mem::take(&mut rows.gone)))];
         columns.extend(decode_keys(&self.layout, key_words, nulls, &self.slab)?);
         let word = |w: usize| rows.words.chunks_exact(stride).map(move |row| row[keys + w]);
         for w in 0..self.spec.words.len() {
@@ -147,6 +163,7 @@ impl KeyedTable {
                 .collect();
             columns.push(var_array(data_type, &values)?);
         }
+        rows.words.clear();
         Ok(columns)
     }
 
