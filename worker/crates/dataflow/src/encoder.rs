@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc as std_mpsc;
 
 use bytes::Bytes;
@@ -18,6 +17,7 @@ use weir_state::{Part, encode_parts};
 use crate::ledger::{StoredLists, Written};
 use crate::queue::SlotWaker;
 use crate::sizes::{Sizes, units};
+use crate::slot::Waiting;
 use crate::snapshot::{Collected, FrozenLists, Swept};
 
 /// Rows per block: large enough to compress well, small enough to be read and filtered in pieces.
@@ -64,7 +64,7 @@ pub(crate) struct Encoder {
     /// The subtasks that take part here, with their key groups.
     pub(crate) ranges: BTreeMap<SubtaskId, KeyGroupRange>,
     pub(crate) input: std_mpsc::Receiver<Collected>,
-    pub(crate) waiting: Arc<AtomicUsize>,
+    pub(crate) waiting: Waiting,
     pub(crate) wakers: Vec<Arc<SlotWaker>>,
     pub(crate) output: mpsc::UnboundedSender<EncodedOrNot>,
     pub(crate) sizes: Sizes,
@@ -83,7 +83,7 @@ struct Open {
     table: Option<(TransformId, StateTableInfo)>,
     parts: Vec<Part>,
     rows: usize,
-    bytes: usize,
+    bytes: u64,
 }
 
 /// The checkpoint that is being collected.
@@ -123,6 +123,7 @@ impl Encoder {
         let mut current = Current::new((CheckpointId(0), None));
         while let Ok(collected) = self.input.recv() {
             let (id, completed) = collected.of();
+            let bytes = collected.bytes();
             if id > current.id {
                 // What came before was given up, or all of it has gone out.
                 current = Current::new((id, completed));
@@ -131,8 +132,7 @@ impl Encoder {
             if id == current.id && !current.failed && !self.output.is_closed() {
                 self.take(&mut current, collected);
             }
-            let waiting = self.waiting.fetch_sub(1, Ordering::AcqRel);
-            if waiting.is_multiple_of(8) {
+            if self.waiting.encoded(bytes) {
                 self.wakers.iter().for_each(|w| w.signal());
             }
         }
@@ -140,8 +140,8 @@ impl Encoder {
 
     fn take(&self, current: &mut Current, collected: Collected) {
         let done = match collected {
-            Collected::Part { subtask, transform, table, info, part, .. } => {
-                self.add(current, (subtask, table), (transform, info), part)
+            Collected::Part { subtask, transform, table, info, part, bytes, .. } => {
+                self.add(current, (subtask, table), (transform, info), (part, bytes))
             }
             Collected::Swept(swept) => self.finish_subtask(current, *swept),
         };
@@ -162,14 +162,14 @@ impl Encoder {
         current: &mut Current,
         of: TableOf,
         table: (TransformId, StateTableInfo),
-        part: Part,
+        (part, bytes): (Part, u64),
     ) -> Result<(), Failure> {
         let open = current.open.entry(of).or_default();
         open.rows += part.rows.num_rows();
-        open.bytes += part.rows.get_array_memory_size();
+        open.bytes += bytes;
         open.parts.push(part);
         open.table = Some(table);
-        if open.rows >= BLOCK_ROWS || open.bytes as u64 >= self.sizes.block {
+        if open.rows >= BLOCK_ROWS || open.bytes >= self.sizes.block {
             let open = std::mem::take(open);
             self.close(current, of, open)?;
         }

@@ -1,7 +1,6 @@
 //! One execution in this worker: its slots, its encoder, its uploads.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, PoisonError, mpsc as std_mpsc};
 use std::thread;
 use std::time::Duration;
@@ -19,7 +18,7 @@ use crate::encoder::{EncodedOrNot, Encoder};
 use crate::ledger::{Ledger, Written};
 use crate::restore::Reading;
 use crate::sizes::{Sizes, units};
-use crate::slot::{Command, Events, SlotEvent, SlotHandle};
+use crate::slot::{Command, Events, SlotEvent, SlotHandle, Waiting};
 use crate::snapshot::Swept;
 use crate::upload::{Part, Uploaded};
 use crate::{Barrier, IoFuture};
@@ -67,7 +66,7 @@ impl Execution {
     ) -> Result<Self, Failure> {
         let (worker, slot_events) = mpsc::unbounded_channel();
         let (encoder, encoder_input) = std_mpsc::channel();
-        let waiting = Arc::new(AtomicUsize::new(0));
+        let waiting = Waiting::new(sizes.frozen);
         let events = Events { worker, encoder, waiting: waiting.clone() };
         let clock = deployment.clock.clone();
         let ledger = Ledger::new(deployment.restored.checkpoint(), deployment.restored.inherited());

@@ -14,6 +14,8 @@ pub(crate) struct Sizes {
     pub(crate) object: u64,
     /// From here on rows are enough for a block, as they are in memory.
     pub(crate) block: u64,
+    /// Of frozen rows that wait to be encoded, over all slots: when there are more, no rows are swept out.
+    pub(crate) frozen: u64,
     /// Of objects that are on their way out.
     pub(crate) uploads: u64,
     /// Of state that is read ahead at a restore.
@@ -27,7 +29,14 @@ impl Sizes {
     /// is in the making.
     pub(crate) fn of(memory_limit: u64) -> Self {
         let object = (memory_limit / 32).clamp(OBJECT.0, OBJECT.1);
-        Self { object, block: object / 4, uploads: 2 * object, ahead: 2 * object, local: 4 * object }
+        Self {
+            object,
+            block: object / 4,
+            frozen: object / 4,
+            uploads: 2 * object,
+            ahead: 2 * object,
+            local: 4 * object,
+        }
     }
 }
 
@@ -44,11 +53,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_checkpoint_takes_a_tenth_of_the_memory_limit_at_most() {
+    fn a_checkpoint_takes_an_eighth_of_the_memory_limit_at_most() {
         for shift in 21..44 {
             let limit = 1_u64 << shift;
             let sizes = Sizes::of(limit);
-            assert!((sizes.uploads + sizes.object) * 10 <= limit, "{limit}");
+            assert!((sizes.uploads + sizes.object + sizes.frozen) * 8 <= limit, "{limit}");
             assert!(sizes.block < sizes.object && sizes.object <= sizes.uploads, "{limit}");
         }
         assert_eq!(Sizes::of(1 << 30).object, 32 << 20);

@@ -3,7 +3,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self as std_mpsc, TryRecvError};
 use std::thread;
 use std::time::Duration;
@@ -21,8 +21,6 @@ use crate::{Barrier, IoFuture};
 const TURN: u32 = 4;
 /// How often the numbers of subtasks are made visible.
 const PUBLISH_EVERY: Duration = Duration::from_millis(250);
-/// Frozen parts that may wait for the encoder, over all slots of the worker.
-const PARTS_WAITING: usize = 64;
 
 /// What the worker tells a slot.
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +56,26 @@ pub(crate) enum SlotEvent {
 pub(crate) struct Events {
     pub(crate) worker: mpsc::UnboundedSender<SlotEvent>,
     pub(crate) encoder: std_mpsc::Sender<Collected>,
-    pub(crate) waiting: Arc<AtomicUsize>,
+    pub(crate) waiting: Waiting,
+}
+
+/// Bytes of frozen rows that wait for the encoder, over all slots of the worker.
+#[derive(Clone)]
+pub(crate) struct Waiting {
+    bytes: Arc<AtomicU64>,
+    most: u64,
+}
+
+impl Waiting {
+    pub(crate) fn new(most: u64) -> Self {
+        Self { bytes: Arc::default(), most }
+    }
+
+    /// Some are encoded. Whether there is room for others now, and was none before.
+    pub(crate) fn encoded(&self, bytes: u64) -> bool {
+        let before = self.bytes.fetch_sub(bytes, Ordering::AcqRel);
+        before >= self.most && before - bytes < self.most
+    }
 }
 
 impl Events {
@@ -69,11 +86,11 @@ impl Events {
 
     /// Whether the encoder keeps up.
     pub(crate) fn has_room(&self) -> bool {
-        self.waiting.load(Ordering::Acquire) < PARTS_WAITING
+        self.waiting.bytes.load(Ordering::Acquire) < self.waiting.most
     }
 
     pub(crate) fn collect(&self, collected: Collected) {
-        self.waiting.fetch_add(1, Ordering::AcqRel);
+        self.waiting.bytes.fetch_add(collected.bytes(), Ordering::AcqRel);
         let _ = self.encoder.send(collected);
     }
 }

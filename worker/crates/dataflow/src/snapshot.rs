@@ -104,6 +104,8 @@ pub(crate) enum Collected {
         table: u32,
         info: StateTableInfo,
         part: Part,
+        /// That its rows take.
+        bytes: u64,
     },
     Swept(Box<Swept>),
 }
@@ -114,6 +116,14 @@ impl Collected {
         match self {
             Self::Part { id, completed, .. } => (*id, *completed),
             Self::Swept(swept) => (swept.id, swept.completed),
+        }
+    }
+
+    /// The memory that its rows take.
+    pub(crate) fn bytes(&self) -> u64 {
+        match self {
+            Self::Part { bytes, .. } => *bytes,
+            Self::Swept(_) => 0,
         }
     }
 }
@@ -199,8 +209,17 @@ impl Snapshot {
                 if let Some(part) = table.sweep(SWEEP_ROWS) {
                     let FrozenTable { transform, info, .. } = rest.tables[number].clone();
                     let table = number as u32;
-                    let part = Collected::Part { id, completed, subtask, transform, table, info, part };
-                    self.events.collect(part);
+                    let bytes = part.rows.get_array_memory_size() as u64;
+                    self.events.collect(Collected::Part {
+                        id,
+                        completed,
+                        subtask,
+                        transform,
+                        table,
+                        info,
+                        part,
+                        bytes,
+                    });
                     return true;
                 }
                 number += 1;

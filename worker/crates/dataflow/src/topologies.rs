@@ -3,9 +3,10 @@
 //! several that exchange rows over real connections. F31.
 
 mod random;
+mod shapes;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc as std_mpsc;
 use std::time::Duration;
 
@@ -20,9 +21,10 @@ use crate::exchange::Routes;
 use crate::exchange::testing::{exchange, tls};
 use crate::restore::Restored;
 use crate::sizes::Sizes;
-use crate::slot::{Command, Events, SlotEvent, SlotHandle};
+use crate::slot::{Command, Events, SlotEvent, SlotHandle, Waiting};
 use crate::*;
 use random::{Seen, random_job};
+use shapes::{Shape, shapes};
 
 pub(crate) fn config() -> JobConfig {
     let mut config = weir_protocol::testing::config("test", "memory://t");
@@ -82,7 +84,8 @@ fn start(
         }
         running.workers += 1;
         let (encoder, input) = std_mpsc::channel();
-        let waiting = Arc::new(AtomicUsize::new(0));
+        let sizes = Sizes::of(1 << 30);
+        let waiting = Waiting::new(sizes.frozen);
         let slot_events = Events { worker: worker.clone(), encoder, waiting: waiting.clone() };
         let ranges = placed.iter().map(|(id, _)| (*id, KeyGroupRange { start: 0, end: 0 })).collect();
         let exchange = places.get(me.0 as usize).map(|p| p.0.clone());
@@ -101,7 +104,7 @@ fn start(
         let (slots, _) = deployment.slots(&slot_events).unwrap();
         let wakers = slots.iter().map(|(_, w, _)| w.clone()).collect();
         let room = Arc::new(tokio::sync::Semaphore::new(1 << 20));
-        let (sizes, output, io) = (Sizes::of(1 << 30), output.clone(), io.clone());
+        let (output, io) = (output.clone(), io.clone());
         let encoder = Encoder { ranges, input, waiting, wakers, output, sizes, room, io };
         std::thread::spawn(move || encoder.run());
         let start =
@@ -115,10 +118,16 @@ fn barrier(id: u64, mode: CheckpointMode, completed: Option<CheckpointId>) -> Ba
     Barrier { id: CheckpointId(id), kind: CheckpointKind::Periodic, mode, completed, triggered_us: 0 }
 }
 
-async fn flow(seed: u64, execution: u64, places: &[Place], io: &tokio::runtime::Handle) {
+async fn flow(
+    seed: u64,
+    execution: u64,
+    shape: Option<&Shape>,
+    places: &[Place],
+    io: &tokio::runtime::Handle,
+) {
     let random = SeededRandom::new(seed);
     let seen = Arc::new(Seen::default());
-    let (job, expected) = random_job(&random, &seen);
+    let (job, expected) = random_job(&random, &seen, shape);
     let sources: usize = job.graph.vertices.iter().filter(|v| v.source).map(|v| v.parallelism as usize).sum();
     let mode = [CheckpointMode::ExactlyOnce, CheckpointMode::AtLeastOnce][(random.next_u64() % 2) as usize];
     let stamp = Stamp { job: config().uid, attempt: Attempt(1), execution: Execution(execution) };
@@ -163,7 +172,7 @@ async fn flows(usual: u64, test: &str, places: impl Fn(u64) -> Vec<Place>) {
     let io = tokio::runtime::Handle::current();
     for (nth, seed) in seeds(usual).enumerate() {
         let places = places(seed);
-        let flow = flow(seed, nth as u64 + 1, &places, &io);
+        let flow = flow(seed, nth as u64 + 1, None, &places, &io);
         let done = tokio::time::timeout(PATIENCE, flow).await;
         assert!(done.is_ok(), "stuck; replay with WEIR_SEED={seed} cargo test --workspace --lib {test}");
     }
@@ -172,6 +181,20 @@ async fn flows(usual: u64, test: &str, places: impl Fn(u64) -> Vec<Place>) {
 #[tokio::test]
 async fn no_topology_of_up_to_six_vertices_deadlocks_on_queues_with_room_for_one_input() {
     flows(300, "deadlocks_on_queues", |_| Vec::new()).await;
+}
+
+/// In a usual run all shapes of up to five vertices and some of six; with `WEIR_SHAPES=all` all of six as well.
+#[tokio::test]
+async fn no_shape_of_up_to_six_vertices_deadlocks_on_queues_with_room_for_one_input() {
+    let io = tokio::runtime::Handle::current();
+    let all = std::env::var_os("WEIR_SHAPES").is_some_and(|value| value == "all");
+    let few = (2..=5).flat_map(shapes);
+    let six = shapes(6);
+    let six = six.into_iter().step_by(if all { 1 } else { 40 });
+    for (nth, shape) in few.chain(six).enumerate() {
+        let flow = flow(nth as u64, nth as u64 + 1, Some(&shape), &[], &io);
+        assert!(tokio::time::timeout(PATIENCE, flow).await.is_ok(), "stuck: {shape:?}, seed {nth}");
+    }
 }
 
 /// Two or three workers; connections stay from one seed to the next.

@@ -63,15 +63,18 @@ impl Bits {
         self.0.iter().map(|w| w.count_ones() as usize).sum()
     }
 
-    /// The first set bit at `from` or later.
-    pub(crate) fn next(&self, from: u32) -> Option<u32> {
-        let mut at = from as usize / 64;
-        let mut word = self.0.get(at)? & (u64::MAX << (from % 64));
-        while word == 0 {
-            at += 1;
-            word = *self.0.get(at)?;
+    /// Clears about so many bits, the first ones from a word on, and adds them to `ids`; the next call goes on there.
+    pub(crate) fn take(&mut self, from: &mut usize, about: usize, ids: &mut Vec<u32>) {
+        while ids.len() < about
+            && let Some(word) = self.0.get_mut(*from)
+        {
+            let mut bits = std::mem::take(word);
+            while bits != 0 {
+                ids.push((*from * 64) as u32 + bits.trailing_zeros());
+                bits &= bits - 1;
+            }
+            *from += 1;
         }
-        Some((at * 64) as u32 + word.trailing_zeros())
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -93,10 +96,11 @@ mod tests {
         bits.clear(64);
         bits.clear(100_000);
         assert_eq!(bits.count(), 3);
-        assert_eq!(
-            [bits.next(0), bits.next(1), bits.next(64), bits.next(200)],
-            [Some(0), Some(63), Some(199), None]
-        );
+        let (mut from, mut ids, mut rest) = (0, Vec::new(), bits.clone());
+        rest.take(&mut from, 1, &mut ids);
+        assert_eq!((from, ids.as_slice()), (1, [0, 63].as_slice()), "a word at a time");
+        rest.take(&mut from, 9, &mut ids);
+        assert_eq!((ids.as_slice(), rest.count()), ([0, 63, 199].as_slice(), 0));
         let mut all = Bits::ones(130);
         assert_eq!(all.count(), 130);
         all.and_not(&bits);

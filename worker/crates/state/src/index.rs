@@ -31,17 +31,19 @@ pub(crate) struct Index {
     split_at: usize,
     /// One less than the number of segments at the end of the round of splits.
     mask: usize,
+    /// An empty segment, left by the last split for the next one: memory that is new has to be cleared by the system.
+    spare: Option<Segment>,
 }
 
 impl Default for Index {
     fn default() -> Self {
-        Self { segments: vec![Segment::new(SMALLEST)], len: 0, split_at: 0, mask: 0 }
+        Self { segments: vec![Segment::new(SMALLEST)], len: 0, split_at: 0, mask: 0, spare: None }
     }
 }
 
 impl Index {
     pub(crate) fn bytes(&self) -> usize {
-        self.segments.iter().map(|s| s.words.len() * size_of::<u64>()).sum()
+        self.segments.iter().chain(&self.spare).map(|s| s.words.len() * size_of::<u64>()).sum()
     }
 
     /// Has the cache line to which a hash leads loaded.
@@ -49,6 +51,16 @@ impl Index {
     pub(crate) fn prefetch(&self, hash: u64) {
         let segment = self.segment(hash);
         prefetch(segment.line(segment.home(hash as u32)));
+    }
+
+    /// If the cache line to which a hash leads is full, has the next one loaded: a hash that is not in it may be there.
+    #[inline]
+    pub(crate) fn prefetch_next(&self, hash: u64) {
+        let segment = self.segment(hash);
+        let home = segment.home(hash as u32);
+        if segment.line(home)[2 * SLOTS - 1] != 0 {
+            prefetch(segment.line(segment.after(home)));
+        }
     }
 
     /// A row id that the cache line to which a hash leads holds for it, else [`NO_ROW`]. Most likely it is the only
@@ -140,12 +152,15 @@ impl Index {
     fn split(&mut self, s: usize) {
         let bit = self.mask & !(self.mask >> 1);
         let slots = self.segments[s].slots();
-        let (mut stay, mut go) = (Segment::new(slots), Segment::new(slots));
+        let spare = self.spare.take().filter(|spare| spare.slots() == slots);
+        let (mut stay, mut go) = (spare.unwrap_or_else(|| Segment::new(slots)), Segment::new(slots));
         for (tag, id) in self.segments[s].present() {
             let to = if (tag >> 16) as usize & bit == 0 { &mut stay } else { &mut go };
             to.put(tag, id);
         }
-        self.segments[s] = stay;
+        let mut old = std::mem::replace(&mut self.segments[s], stay);
+        old.clear();
+        self.spare = Some(old);
         self.segments.push(go);
     }
 
@@ -166,6 +181,11 @@ struct Segment {
 impl Segment {
     fn new(slots: usize) -> Self {
         Self { words: Words::new(slots / SLOTS * LINE), used: 0 }
+    }
+
+    fn clear(&mut self) {
+        self.words.fill(0);
+        self.used = 0;
     }
 
     fn slots(&self) -> usize {

@@ -375,14 +375,16 @@ impl KeyedTable {
     #[inline(always)]
     fn fetch(&self, hash: u64, visit: &impl Visit) -> u32 {
         let id = self.index.candidate(hash);
-        if id != NO_ROW {
-            self.rows.prefetch(id);
-            self.dirty.prefetch(id);
-            if let Some(frozen) = &self.frozen {
-                frozen.prefetch(id);
-            }
-            visit.ahead(id);
+        if id == NO_ROW {
+            self.index.prefetch_next(hash);
+            return id;
         }
+        self.rows.prefetch(id);
+        self.dirty.prefetch(id);
+        if let Some(frozen) = &self.frozen {
+            frozen.prefetch(id);
+        }
+        visit.ahead(id);
         id
     }
 

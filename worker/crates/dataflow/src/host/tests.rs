@@ -104,7 +104,14 @@ async fn a_large_checkpoint_goes_out_in_many_objects_and_comes_back_at_any_paral
     let (keys, rows) = (40_000, 120_000);
     let controls = Controls::new(keys);
     controls.give(rows);
-    let sizes = Sizes { object: 64 << 10, block: 16 << 10, uploads: 128 << 10, ahead: 128 << 10, local: 0 };
+    let sizes = Sizes {
+        object: 64 << 10,
+        block: 16 << 10,
+        frozen: 64 << 10,
+        uploads: 128 << 10,
+        ahead: 128 << 10,
+        local: 0,
+    };
     let store = Observed::new(MemoryStore::default());
     let mut worker = TestWorker::start_with(&controls, store.clone(), sizes, None);
     worker.deploy(2, None).await;

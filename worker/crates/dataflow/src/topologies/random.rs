@@ -9,6 +9,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use weir_protocol::*;
 use weir_runtime::{Random, SeededRandom};
 
+use super::shapes::Shape;
 use crate::*;
 
 pub(super) fn schema() -> SchemaRef {
@@ -158,44 +159,50 @@ impl SinkFactory for CounterFactory {
     }
 }
 
-/// A random graph with the number of rows that its sinks must see in all.
-pub(super) fn random_job(random: &SeededRandom, seen: &Arc<Seen>) -> (Job, u64) {
-    let pick = |n: u64| random.next_u64() % n;
+/// A shape for a random graph: each vertex takes from up to two that come before it.
+fn random_shape(pick: impl Fn(u64) -> u64) -> (usize, Shape) {
     let count = 2 + pick(5) as usize;
+    let inputs = |at: usize| if at == 0 || pick(4) == 0 { 0 } else { 1 + pick(2) };
+    let edges = (0..count).flat_map(|at| (0..inputs(at)).map(move |_| at).collect::<Vec<_>>());
+    (count, edges.map(|at| (pick(at as u64) as usize, at)).collect())
+}
+
+/// A random graph, of a certain shape if one is given, with the number of rows that its sinks must see in all.
+pub(super) fn random_job(random: &SeededRandom, seen: &Arc<Seen>, shape: Option<&Shape>) -> (Job, u64) {
+    let pick = |n: u64| random.next_u64() % n;
+    // A vertex with many inputs gives many rows.
+    let (most_batches, most_times) = if shape.is_some() { (5, 2) } else { (12, 3) };
+    let (count, shape) = match shape {
+        Some(shape) => (1 + shape.iter().map(|edge| edge.1).max().unwrap_or(0), shape.clone()),
+        None => random_shape(pick),
+    };
     let (mut vertices, mut nodes, mut edges): (Vec<Vertex>, Vec<Node>, Vec<Edge>) = (vec![], vec![], vec![]);
     // Rows that each vertex gives over all its subtasks.
     let mut rows: Vec<u64> = Vec::new();
     let mut factors: Vec<u64> = Vec::new();
     let weights: Vec<Arc<OnceLock<u64>>> = (0..count).map(|_| Arc::default()).collect();
     for (at, weight) in weights.iter().enumerate() {
-        let source = at == 0 || pick(4) == 0;
+        let inputs: Vec<usize> = shape.iter().filter(|edge| edge.1 == at).map(|edge| edge.0).collect();
+        let source = inputs.is_empty();
         let mut parallelism = 1 + pick(3) as u32;
-        let times = 1 + pick(3);
+        let times = 1 + pick(most_times);
         let mut taken = 0;
-        if !source {
-            for input in 0..1 + pick(2) as usize {
-                let from = pick(at as u64) as usize;
-                let same = input == 0 || vertices[from].parallelism == parallelism;
-                let partitioning = match pick(4) {
-                    0 if same => {
-                        parallelism = vertices[from].parallelism;
-                        Partitioning::Forward
-                    }
-                    1 => Partitioning::Broadcast,
-                    2 => Partitioning::Rebalance,
-                    _ => Partitioning::Hash { columns: vec![0] },
-                };
-                let copies = if partitioning == Partitioning::Broadcast { u64::from(parallelism) } else { 1 };
-                taken += rows[from] * copies;
-                edges.push(Edge {
-                    from: VertexId(from as u64),
-                    to: VertexId(at as u64),
-                    input: 0,
-                    partitioning,
-                });
-            }
+        for (input, from) in inputs.into_iter().enumerate() {
+            let same = input == 0 || vertices[from].parallelism == parallelism;
+            let partitioning = match pick(4) {
+                0 if same => {
+                    parallelism = vertices[from].parallelism;
+                    Partitioning::Forward
+                }
+                1 => Partitioning::Broadcast,
+                2 => Partitioning::Rebalance,
+                _ => Partitioning::Hash { columns: vec![0] },
+            };
+            let copies = if partitioning == Partitioning::Broadcast { u64::from(parallelism) } else { 1 };
+            taken += rows[from] * copies;
+            edges.push(Edge { from: VertexId(from as u64), to: VertexId(at as u64), input: 0, partitioning });
         }
-        let batches = pick(12);
+        let batches = pick(most_batches);
         rows.push(if source { batches * BATCH * u64::from(parallelism) } else { taken } * times);
         factors.push(times);
         let info = |id: usize| TransformInfo {

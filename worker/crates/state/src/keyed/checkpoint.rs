@@ -25,13 +25,14 @@ use crate::{Part, StateError, StateTable, TableStats};
 pub(crate) struct Frozen {
     starts_base: bool,
     left: Bits,
-    cursor: u32,
+    /// The word of `left` to go on with.
+    cursor: usize,
     /// What had changed at the freeze.
     changed: Bits,
     dead: Vec<u32>,
     saved: Gathered,
-    /// Room for the next rows.
-    spare: Gathered,
+    /// Rows that are being taken out.
+    ids: Vec<u32>,
     handles: Vec<u64>,
 }
 
@@ -52,12 +53,17 @@ impl Gathered {
         self.words.extend_from_slice(row);
         self.gone.push(if gone { GONE } else { THERE });
     }
+
+    fn clear(&mut self) {
+        self.words.clear();
+        self.gone.clear();
+        self.null_key = None;
+    }
 }
 
 impl Frozen {
     pub(crate) fn bytes(&self) -> usize {
-        let room = self.saved.words.capacity() + self.spare.words.capacity();
-        self.left.bytes() + self.changed.bytes() + self.dead.len() * 4 + room * 8
+        self.left.bytes() + self.changed.bytes() + self.dead.len() * 4 + self.saved.words.capacity() * 8
     }
 
     /// Has loaded what a write to a row asks for.
@@ -111,7 +117,7 @@ impl KeyedTable {
             changed,
             dead: std::mem::take(&mut self.dead_list),
             saved: Gathered::default(),
-            spare: Gathered::default(),
+            ids: Vec::new(),
             handles: Vec::new(),
         });
     }
@@ -121,49 +127,60 @@ impl KeyedTable {
     pub(crate) fn sweep_rows(&mut self, max_rows: usize) -> Option<(bool, usize, Vec<ArrayRef>)> {
         self.give_back(max_rows);
         let frozen = self.frozen.as_mut()?;
-        let mut gathered = std::mem::replace(&mut frozen.saved, std::mem::take(&mut frozen.spare));
-        while gathered.gone.len() < max_rows.max(1)
-            && let Some(id) = frozen.left.next(frozen.cursor)
-        {
-            frozen.left.clear(id);
-            frozen.cursor = id;
-            gathered.push(self.rows.get(id), self.dead.get(id), self.null_row == Some(id));
-        }
+        let wanted = max_rows.max(1).saturating_sub(frozen.saved.gone.len());
+        frozen.left.take(&mut frozen.cursor, wanted, &mut frozen.ids);
         let starts_base = std::mem::take(&mut frozen.starts_base);
-        if gathered.gone.is_empty() && !starts_base {
+        let rows = frozen.saved.gone.len() + frozen.ids.len();
+        if rows == 0 && !starts_base {
             return None;
         }
-        let rows = gathered.gone.len();
-        let columns = self.columns(&mut gathered).expect("rows of this table have the types of this table");
+        let columns = self.columns().expect("rows of this table have the types of this table");
         if let Some(frozen) = &mut self.frozen {
-            frozen.spare = gathered;
+            frozen.saved.clear();
+            frozen.ids.clear();
         }
         Some((starts_base, rows, columns))
     }
 
-    /// The columns of rows, which are empty afterwards.
-    fn columns(&self, rows: &mut Gathered) -> Result<Vec<ArrayRef>, ArrowError> {
-        let stride = self.rows.row_bytes() / 8;
-        let count = rows.gone.len();
-        let keys = self.layout.words();
-        let mut key_words = Vec::with_capacity(count * keys);
-        for row in rows.words.chunks_exact(stride) {
-            key_words.extend_from_slice(&row[..keys]);
+    /// The columns of the rows that were saved, and of those with the ids that were taken.
+    fn columns(&self) -> Result<Vec<ArrayRef>, ArrowError> {
+        let Some(Frozen { saved, ids, .. }) = &self.frozen else { return Ok(Vec::new()) };
+        let (stride, keys) = (self.rows.row_bytes() / 8, self.layout.words());
+        let count = saved.gone.len() + ids.len();
+        let mut gone = Vec::with_capacity(count);
+        gone.extend_from_slice(&saved.gone);
+        gone.resize(count, THERE);
+        if self.dead_count > 0 {
+            let dead = ids.iter().map(|id| if self.dead.get(*id) { GONE } else { THERE });
+            gone[saved.gone.len()..].iter_mut().zip(dead).for_each(|(gone, dead)| *gone = dead);
         }
-        let nulls = rows.null_key.take().map(|null| NullBuffer::from_iter((0..count).map(|i| i != null)));
-        let mut columns: Vec<ArrayRef> = vec![Arc::new(UInt8Array::from(std::mem::take(&mut rows.gone)))];
+        let mut key_words = Vec::with_capacity(count * keys);
+        let saved_rows = saved.words.chunks_exact(stride);
+        saved_rows.clone().for_each(|row| key_words.extend_from_slice(&row[..keys]));
+        match keys {
+            1 => key_words.extend(ids.iter().map(|id| self.rows.get(*id)[0])),
+            _ => ids.iter().for_each(|id| key_words.extend_from_slice(&self.rows.get(*id)[..keys])),
+        }
+        let null_id = || ids.iter().position(|id| self.null_row == Some(*id)).map(|at| saved.gone.len() + at);
+        let null_key = saved.null_key.or_else(|| self.null_row.and_then(|_| null_id()));
+        let nulls = null_key.map(|null| NullBuffer::from_iter((0..count).map(|i| i != null)));
+        let word = |w: usize| {
+            let mut words = Vec::with_capacity(count);
+            words.extend(saved_rows.clone().map(|row| row[keys + w]));
+            words.extend(ids.iter().map(|id| self.rows.get(*id)[keys + w]));
+            words
+        };
+        let mut columns: Vec<ArrayRef> = vec![Arc::new(UInt8Array::from(gone))];
         columns.extend(decode_keys(&self.layout, key_words, nulls, &self.slab)?);
-        let word = |w: usize| rows.words.chunks_exact(stride).map(move |row| row[keys + w]);
         for w in 0..self.spec.words.len() {
-            columns.push(Arc::new(UInt64Array::from_iter_values(word(w))));
+            columns.push(Arc::new(UInt64Array::from(word(w))));
         }
         for (v, data_type) in self.spec.vars.iter().enumerate() {
-            let values: Vec<Option<&[u8]>> = word(self.spec.words.len() + v)
-                .map(|handle| (handle != 0).then(|| self.slab.get(handle)))
-                .collect();
+            let handles = word(self.spec.words.len() + v);
+            let values: Vec<Option<&[u8]>> =
+                handles.iter().map(|handle| (*handle != 0).then(|| self.slab.get(*handle))).collect();
             columns.push(var_array(data_type, &values)?);
         }
-        rows.words.clear();
         Ok(columns)
     }
 
@@ -187,25 +204,35 @@ impl KeyedTable {
     /// Takes in rows with the columns of [`KeyedTable::sweep_rows`].
     pub(crate) fn restore_rows(&mut self, batch: &RecordBatch) -> Result<(), StateError> {
         self.stored_once = true;
-        let key_count = self.spec.keys.len();
+        let (key_count, word_count) = (self.spec.keys.len(), self.spec.words.len());
         let columns = batch.columns();
         let gone = columns[0].as_primitive::<UInt8Type>().values();
-        let mut keys = std::mem::replace(&mut self.scratch_keys, Keys::empty());
+        let values = &columns[1 + key_count..];
+        let words: Vec<&[u64]> =
+            values[..word_count].iter().map(|c| c.as_primitive::<UInt64Type>().values().as_ref()).collect();
+        let vars = values[word_count..].iter().map(|c| VarColumn::new(c.as_ref()));
+        let vars = vars.collect::<Result<Vec<_>, _>>()?;
+        let mut keys = Keys::new(&self.spec.keys)?;
         keys.fill(&columns[1..=key_count], batch.num_rows())?;
-        let ids = self.restore_ids(&keys, gone);
-        self.scratch_keys = keys;
-        for (w, column) in columns[1 + key_count..].iter().enumerate() {
-            if w < self.spec.words.len() {
-                let values = column.as_primitive::<UInt64Type>().values();
-                for (id, value) in ids.iter().zip(values).filter_map(|(id, v)| id.map(|id| (id, v))) {
-                    self.row_mut(id)[w] = *value;
-                }
+        let mut ids = Vec::new();
+        let mut start = 0;
+        for run in gone.chunk_by(|a, b| a == b) {
+            let range = start..start + run.len();
+            start = range.end;
+            if run[0] != THERE {
+                range.for_each(|at| self.remove_restored(&keys, at));
                 continue;
             }
-            let values = VarColumn::new(column.as_ref())?;
-            for (at, id) in ids.iter().enumerate().filter_map(|(at, id)| id.map(|id| (at, id))) {
-                let value = column.is_valid(at).then(|| values.value(at));
-                self.set_var(id, w - self.spec.words.len(), value)?;
+            self.visit_keys(&keys, range.clone(), &mut ids, &mut |at: usize, _: u32, row: &mut [u64]| {
+                row.iter_mut().zip(&words).for_each(|(word, values)| *word = values[range.start + at]);
+            });
+            // The checkpoint has them.
+            ids.iter().for_each(|id| self.dirty.clear(*id));
+            for (var, texts) in vars.iter().enumerate() {
+                for (at, id) in range.clone().zip(&ids) {
+                    let there = values[word_count + var].is_valid(at);
+                    self.set_var(*id, var, there.then(|| texts.value(at)))?;
+                }
             }
         }
         self.give_back(usize::MAX);
@@ -232,36 +259,25 @@ impl KeyedTable {
         hashes.resize(ids.len(), HASH_OF_NO_COLUMNS);
         for (id, hash) in ids.into_iter().zip(hashes) {
             if range.contains(key_group::of_hash(hash, self.max_parallelism)) {
-                self.remove_restored(id);
+                self.remove_id(id);
             }
         }
         self.give_back(usize::MAX);
         Ok(())
     }
 
-    fn remove_restored(&mut self, id: u32) {
+    /// Removes the row of a key, if it is there, as a restored tombstone says.
+    fn remove_restored(&mut self, keys: &Keys, at: usize) {
+        if let Some(id) = self.find(keys, at) {
+            self.remove_id(id);
+        }
+    }
+
+    fn remove_id(&mut self, id: u32) {
         self.remove(id);
         self.dirty.clear(id);
         self.dead_list.pop();
         self.reclaim.push(id);
-    }
-
-    /// The rows of keys that are there; the others are removed.
-    fn restore_ids(&mut self, keys: &Keys, gone: &[u8]) -> Vec<Option<u32>> {
-        let mut ids = Vec::with_capacity(gone.len());
-        for (at, gone) in gone.iter().enumerate() {
-            if *gone == THERE {
-                let id = self.find_or_insert(keys, at);
-                self.revive(id);
-                ids.push(Some(id));
-                continue;
-            }
-            if let Some(id) = self.find(keys, at) {
-                self.remove_restored(id);
-            }
-            ids.push(None);
-        }
-        ids
     }
 }
 
@@ -285,6 +301,9 @@ pub(crate) fn keep_rows(
     mask: &BooleanArray,
     table: &str,
 ) -> Result<RecordBatch, StateError> {
+    if mask.true_count() == batch.num_rows() {
+        return Ok(batch.clone());
+    }
     filter_record_batch(batch, mask)
         .map_err(|e| StateError::Block { table: table.to_owned(), reason: e.to_string() })
 }
