@@ -14,6 +14,7 @@ mod install;
 mod node_cut_off;
 mod node_lost;
 mod operator_away;
+mod operator_dies;
 mod pod_trouble;
 mod rescale;
 mod roll_back;
