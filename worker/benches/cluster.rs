@@ -238,8 +238,8 @@ fn main() {
         ("kill-small", 1_000, 50_000, false),
         ("kill-5m-standby", 5_000_000, 400_000, true),
         ("kill-5m", 5_000_000, 400_000, false),
-        ("kill-1gb-standby", 12_000_000, 400_000, true),
-        ("kill-1gb", 12_000_000, 400_000, false),
+        ("kill-1gb-standby", 24_000_000, 800_000, true),
+        ("kill-1gb", 24_000_000, 800_000, false),
     ] {
         if wanted(label) {
             kill(label, keys, rate, standby, runs);
