@@ -326,8 +326,8 @@ mod tests {
             let mut random = 88_172_645_463_325_252_u64;
             for id in 0..20_000_u32 {
                 random = hash_u64(random);
-                let hash = random % homes | random << 40;
-                if there.len() > 300 || random >> 20 & 3 == 0 && !there.is_empty() {
+                let hash = (random % homes) | (random << 40);
+                if there.len() > 300 || (random >> 20) & 3 == 0 && !there.is_empty() {
                     let (hash, id) = there.swap_remove(random as usize % there.len());
                     index.remove(hash, id);
                     assert_eq!(index.find(hash, |found| found == id), None);
