@@ -89,6 +89,12 @@ impl Story {
         self.kubectl.apply(&job.manifest());
     }
 
+    /// Changes a part of a job's spec.
+    pub fn patch(&self, job: &Job, spec: &Value) {
+        let patch = json!({ "spec": spec }).to_string();
+        self.kubectl.run(&["patch", "streamjob", job.name(), "--type=merge", "--patch", &patch]);
+    }
+
     /// The job as it is now.
     pub fn job(&self, job: &Job) -> Value {
         self.kubectl.get(&["streamjob", job.name()])

@@ -1,5 +1,5 @@
 //! From the start of a process to running rows, after kill -9, against the size of state:
-//! `cargo bench --workspace --bench recovery [-- --runs N]`.
+//! `cargo bench -p weir --bench recovery [-- --runs N]`.
 //!
 //! A job counts keys until all of them are in a checkpoint; then it is killed and started again. Prints
 //! one JSON object per size of state: medians of the time until a fresh job runs and until the killed one

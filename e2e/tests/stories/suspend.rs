@@ -1,5 +1,6 @@
 //! A job rests and goes on.
 
+use serde_json::json;
 use weir_e2e::story::{condition, has_reason};
 use weir_e2e::{Job, LONG, Story};
 
@@ -10,7 +11,7 @@ fn a_job_rests_without_pods_and_goes_on_where_it_was() {
     story.apply(&job);
     story.until_checkpoints(&job, 2);
 
-    patch(&story, true);
+    story.patch(&job, &json!({"suspended": true}));
     let resting = story.until(&job, "at rest", |job| job["status"]["state"] == "Suspended");
     assert!(has_reason(&resting, "Suspended"), "{:#}", resting["status"]);
     assert_eq!(condition(&resting, "Ready"), Some("False"));
@@ -19,16 +20,11 @@ fn a_job_rests_without_pods_and_goes_on_where_it_was() {
     story.kubectl().until_gone("a job at rest has no pods", &pods, LONG);
     let rows = story.result(&[&job]).len();
 
-    patch(&story, false);
+    story.patch(&job, &json!({"suspended": false}));
     story.until_checkpoints(&job, 1);
     // Rows flow again.
     while story.result(&[&job]).len() == rows {
         story.until_checkpoints(&job, 1);
     }
     story.finish(&job);
-}
-
-fn patch(story: &Story, suspended: bool) {
-    let patch = format!(r#"{{"spec":{{"suspended":{suspended}}}}}"#);
-    story.kubectl().run(&["patch", "streamjob", "sleepy", "--type=merge", "--patch", &patch]);
 }

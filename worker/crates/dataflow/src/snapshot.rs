@@ -10,7 +10,7 @@ use crate::{Barrier, SplitState};
 
 /// Rows of a piece.
 const SWEEP_ROWS: usize = 4096;
-/// Pieces between two inputs: few enough for rows that flow to wait less than a millisecond, so many that the
+/// Pieces between two inputs: few enough for rows that flow to wait half a millisecond (6 ns for a row of two words), so many that the
 /// sweep outruns the writes that make it copy rows before their turn.
 const PIECES: usize = 16;
 

@@ -1,4 +1,4 @@
-//! Random small job graphs over queues with room for one input: rows, watermarks and barriers get
+//! Small job graphs, random ones and all shapes that there are, over queues with room for one input: rows, watermarks and barriers get
 //! through, barriers cut where they must, and nothing waits for itself; within one process, and spread over
 //! several that exchange rows over real connections. F31.
 

@@ -191,16 +191,6 @@ impl KeyedTable {
         }
     }
 
-    /// Calls `visit` with the position and the row (as [`KeyedTable::row_mut`] gives it) of each of
-    /// these ids, which were looked up.
-    #[inline]
-    pub fn visit(&mut self, ids: &[u32], mut visit: impl FnMut(usize, &mut [u64])) {
-        let keys = self.layout.words();
-        for (at, id) in ids.iter().enumerate() {
-            visit(at, &mut self.rows.get_mut(*id)[keys..]);
-        }
-    }
-
     /// The row of a key.
     pub fn find(&self, keys: &Keys, at: usize) -> Option<u32> {
         self.position(keys, at).filter(|id| !self.dead.get(*id))

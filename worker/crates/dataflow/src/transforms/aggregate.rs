@@ -270,9 +270,9 @@ impl Aggregate {
     fn put_words(&mut self) {
         let Self { plan, table, ids, changes, places, .. } = self;
         let width = plan.acc.fresh.len();
-        table.visit(ids, |at, row| {
-            changes.values.words_mut(places.get(ids[at]))[..width].copy_from_slice(&row[..width]);
-        });
+        for id in ids.iter() {
+            changes.values.words_mut(places.get(*id))[..width].copy_from_slice(&table.row(*id)[..width]);
+        }
     }
 
     /// Finds the changes of the groups that were touched.

@@ -1,6 +1,6 @@
 //! A number for each row of a table that a batch touches.
 //!
-//! Kept beside the table and not in its rows: rows that are half as long are found near the core twice as often.
+//! Kept beside the table and not in its rows: those of a count are half as long without it.
 
 use weir_state::prefetch;
 
