@@ -12,8 +12,10 @@
 use crate::memory::{HUGE, Halves, LINE, Words};
 use crate::processor::{equal, prefetch};
 
-/// Slots that share a cache line: their tags, then their row ids plus one; zero is an empty slot. Those in use
-/// come first.
+/// A cache line of slots: their tags, then their row ids plus one; zero is an empty slot. Those in use come first.
+pub(crate) type Line = Halves;
+
+/// Slots of a cache line.
 const SLOTS: usize = LINE;
 
 /// Slots of a segment once there are several.
@@ -46,11 +48,16 @@ impl Index {
         self.segments.iter().chain(&self.spare).map(|s| s.words.len() * size_of::<u64>()).sum()
     }
 
-    /// Has the cache line to which a hash leads loaded.
+    /// What stands for an index that is elsewhere for the moment.
+    pub(crate) fn nothing() -> Self {
+        Self { segments: Vec::new(), len: 0, split_at: 0, mask: 0, spare: None }
+    }
+
+    /// The cache line to which a hash leads.
     #[inline]
-    pub(crate) fn prefetch(&self, hash: u64) {
+    pub(crate) fn line(&self, hash: u64) -> &Line {
         let segment = self.segment(hash);
-        prefetch(segment.line(segment.home(hash as u32)));
+        segment.line(segment.home(hash as u32))
     }
 
     /// If the cache line to which a hash leads is full, has the next one loaded: a hash that is not in it may be there.
@@ -60,20 +67,6 @@ impl Index {
         let home = segment.home(hash as u32);
         if segment.line(home)[2 * SLOTS - 1] != 0 {
             prefetch(segment.line(segment.after(home)));
-        }
-    }
-
-    /// A row id that the cache line to which a hash leads holds for it, else [`NO_ROW`]. Most likely it is the only
-    /// one.
-    #[inline]
-    pub(crate) fn candidate(&self, hash: u64) -> u32 {
-        let (segment, tag) = (self.segment(hash), hash as u32);
-        let (tags, ids) = slots(segment.line(segment.home(tag)));
-        // Which slot it is can't be predicted, so all are compared without a branch.
-        match equal(tags, tag).trailing_zeros() as usize {
-            // An empty slot gives NO_ROW, too.
-            at @ 0..SLOTS => ids[at].wrapping_sub(1),
-            _ => NO_ROW,
         }
     }
 
@@ -193,11 +186,11 @@ impl Segment {
     }
 
     #[inline]
-    fn line(&self, at: usize) -> &Halves {
+    fn line(&self, at: usize) -> &Line {
         &self.words.halves()[at]
     }
 
-    fn line_mut(&mut self, at: usize) -> &mut Halves {
+    fn line_mut(&mut self, at: usize) -> &mut Line {
         &mut self.words.halves_mut()[at]
     }
 
@@ -275,9 +268,22 @@ impl Segment {
     }
 }
 
+/// A row id that the cache line to which a hash leads holds for it, else [`NO_ROW`]. Most likely it is the only
+/// one.
+#[inline]
+pub(crate) fn candidate(line: &Line, hash: u64) -> u32 {
+    let (tags, ids) = slots(line);
+    // Which slot it is can't be predicted, so all are compared without a branch.
+    match equal(tags, hash as u32).trailing_zeros() as usize {
+        // An empty slot gives NO_ROW, too.
+        at @ 0..SLOTS => ids[at].wrapping_sub(1),
+        _ => NO_ROW,
+    }
+}
+
 /// The tags and the row ids of a line.
 #[inline]
-fn slots(line: &Halves) -> (&[u32; SLOTS], &[u32; SLOTS]) {
+fn slots(line: &Line) -> (&[u32; SLOTS], &[u32; SLOTS]) {
     match line.as_chunks().0 {
         [tags, ids] => (tags, ids),
         _ => (&[0; SLOTS], &[0; SLOTS]),
@@ -285,7 +291,7 @@ fn slots(line: &Halves) -> (&[u32; SLOTS], &[u32; SLOTS]) {
 }
 
 /// How many slots of a line are in use.
-fn in_use(line: &Halves) -> usize {
+fn in_use(line: &Line) -> usize {
     line[SLOTS..].iter().filter(|id| **id != 0).count()
 }
 

@@ -11,8 +11,9 @@ use arrow_schema::{ArrowError, DataType, SchemaRef};
 use weir_protocol::StateTableInfo;
 
 use crate::bits::Bits;
-use crate::index::{Index, NO_ROW};
+use crate::index::{Index, Line, NO_ROW, candidate};
 use crate::key::{KeyLayout, Keys, decode_keys, long_handle, same_key, store_key};
+use crate::processor::prefetch;
 use crate::rows::Rows;
 use crate::slab::Slab;
 use crate::stored::stored_schema;
@@ -29,7 +30,7 @@ const AHEAD: usize = 32;
 /// Keys that are looked up together in a table that is near.
 const BLOCK: usize = 128;
 /// Rows of a table smaller than this stay near the core by themselves.
-const NEAR_BYTES: usize = 256 << 10;
+const NEAR_BYTES: usize = if cfg!(test) { 2 << 10 } else { 256 << 10 };
 
 /// What a table holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -68,6 +69,12 @@ pub trait Visit {
     /// A row that will be visited soon, most likely.
     #[inline]
     fn ahead(&self, _id: u32) {}
+
+    /// Whether the row of the key at a position of the range is to be visited; if not, it does not count as written.
+    #[inline]
+    fn wants(&mut self, _at: usize, _id: u32) -> bool {
+        true
+    }
 
     /// The row of the key at a position of the range, as [`KeyedTable::row_mut`] gives it.
     fn visit(&mut self, at: usize, id: u32, row: &mut [u64]);
@@ -112,6 +119,7 @@ pub struct KeyedTable {
     stored_once: bool,
     expiry_cursor: u32,
     scratch_keys: Keys,
+    missed: Vec<u32>,
 }
 
 impl KeyedTable {
@@ -139,6 +147,7 @@ impl KeyedTable {
             frozen: None,
             stored_once: false,
             expiry_cursor: 0,
+            missed: Vec::new(),
             scratch_keys: Keys::new(&spec.keys)?,
             layout,
             spec,
@@ -167,8 +176,8 @@ impl KeyedTable {
         self.visit_keys(keys, range, ids, &mut |_: usize, _: u32, _: &mut [u64]| {});
     }
 
-    /// The same, and each row is visited in turn: what is done with one row takes place while memory brings the rows
-    /// of later keys.
+    /// The same, and the rows are visited, those of one key in their order: what is done with one row takes place
+    /// while memory brings the rows of later keys.
     #[inline]
     pub fn visit_keys(
         &mut self,
@@ -179,15 +188,22 @@ impl KeyedTable {
     ) {
         ids.clear();
         self.give_back(range.len() * 2);
+        let plain = self.frozen.is_none() && self.dead_count == 0;
         match (self.is_near(), &self.layout) {
             (true, KeyLayout::Word(_)) => self.look_up_near::<true>(keys, range, ids),
             (true, KeyLayout::Encoded(_)) => self.look_up_near::<false>(keys, range, ids),
-            (false, KeyLayout::Word(_)) => return self.visit_far::<true>(keys, range, ids, visit),
-            (false, KeyLayout::Encoded(_)) => return self.visit_far::<false>(keys, range, ids, visit),
+            (false, KeyLayout::Word(_)) if plain => {
+                return self.visit_far::<true, true>(keys, range, ids, visit);
+            }
+            (false, KeyLayout::Word(_)) => return self.visit_far::<true, false>(keys, range, ids, visit),
+            (false, KeyLayout::Encoded(_)) => return self.visit_far::<false, false>(keys, range, ids, visit),
         }
         let width = self.layout.words();
         for (at, id) in ids.iter().enumerate() {
-            visit.visit(at, *id, &mut self.rows.get_mut(*id)[width..]);
+            if visit.wants(at, *id) {
+                self.write::<false>(*id);
+                visit.visit(at, *id, &mut self.rows.get_mut(*id)[width..]);
+            }
         }
     }
 
@@ -322,18 +338,19 @@ impl KeyedTable {
     fn look_up_near<const WORD: bool>(&mut self, keys: &Keys, range: Range<usize>, ids: &mut Vec<u32>) {
         for start in range.clone().step_by(BLOCK) {
             let (block, from) = (start..range.end.min(start + BLOCK), ids.len());
-            ids.extend(keys.hashes[block.clone()].iter().map(|hash| self.index.candidate(*hash)));
+            ids.extend(
+                keys.hashes[block.clone()].iter().map(|hash| candidate(self.index.line(*hash), *hash)),
+            );
             for (at, id) in block.zip(&mut ids[from..]) {
                 *id = self.confirm::<WORD>(*id, keys, at);
             }
-            self.touch_all(&ids[from..]);
         }
     }
 
     /// One loop: while a row is visited, that of a key further on is on its way, and the line of the index of one
-    /// twice as far.
-    #[inline]
-    fn visit_far<const WORD: bool>(
+    /// twice as far. What it does not find at once is looked for after it: so it calls nothing, and is short.
+    /// `PLAIN` says that a write to a row asks for nothing but its dirty bit.
+    fn visit_far<const WORD: bool, const PLAIN: bool>(
         &mut self,
         keys: &Keys,
         range: Range<usize>,
@@ -341,37 +358,62 @@ impl KeyedTable {
         visit: &mut impl Visit,
     ) {
         let width = self.layout.words();
+        let index = std::mem::replace(&mut self.index, Index::nothing());
+        let mut missed = std::mem::take(&mut self.missed);
         // Those after the range are most likely asked for next.
-        let (hashes, all) = (&keys.hashes[range.clone()], &keys.hashes[range.start..]);
-        if range.start == 0 {
-            all.iter().take(2 * AHEAD).for_each(|hash| self.index.prefetch(*hash));
+        let (hashes, after) = (&keys.hashes[range.clone()], &keys.hashes[range.start..]);
+        ids.resize(hashes.len(), NO_ROW);
+        let mut lines = [index.line(0); 2 * AHEAD];
+        for (line, hash) in lines.iter_mut().zip(after) {
+            *line = index.line(*hash);
+            prefetch(*line);
         }
-        ids.extend(hashes.iter().take(AHEAD).map(|hash| self.fetch(*hash, visit)));
+        for ((id, hash), line) in ids.iter_mut().zip(hashes).zip(&lines[..AHEAD]) {
+            *id = self.fetch::<PLAIN>(&index, line, *hash, visit);
+        }
         for at in 0..hashes.len() {
-            if let Some(hash) = all.get(at + 2 * AHEAD) {
-                self.index.prefetch(*hash);
+            if let Some(hash) = after.get(at + 2 * AHEAD) {
+                let line = index.line(*hash);
+                prefetch(line);
+                lines[at % (2 * AHEAD)] = line;
             }
             if let Some(hash) = hashes.get(at + AHEAD) {
-                ids.push(self.fetch(*hash, visit));
+                ids[at + AHEAD] =
+                    self.fetch::<PLAIN>(&index, lines[(at + AHEAD) % (2 * AHEAD)], *hash, visit);
             }
-            let id = self.confirm::<WORD>(ids[at], keys, range.start + at);
-            ids[at] = id;
-            self.touch(id);
-            visit.visit(at, id, &mut self.rows.get_mut(id)[width..]);
+            let id = ids[at];
+            if id == NO_ROW || !self.is_row_of::<WORD>(id, keys, range.start + at) {
+                missed.push(at as u32);
+                continue;
+            }
+            if visit.wants(at, id) {
+                self.write::<PLAIN>(id);
+                visit.visit(at, id, &mut self.rows.get_mut(id)[width..]);
+            }
         }
+        self.index = index;
+        for at in missed.drain(..).map(|at| at as usize) {
+            let id = self.find_or_insert(keys, range.start + at);
+            ids[at] = id;
+            if visit.wants(at, id) {
+                self.touch(id);
+                visit.visit(at, id, &mut self.rows.get_mut(id)[width..]);
+            }
+        }
+        self.missed = missed;
     }
 
     /// The row that most likely has the key of a hash, which is loaded.
     #[inline(always)]
-    fn fetch(&self, hash: u64, visit: &impl Visit) -> u32 {
-        let id = self.index.candidate(hash);
+    fn fetch<const PLAIN: bool>(&self, index: &Index, line: &Line, hash: u64, visit: &impl Visit) -> u32 {
+        let id = candidate(line, hash);
         if id == NO_ROW {
-            self.index.prefetch_next(hash);
+            index.prefetch_next(hash);
             return id;
         }
         self.rows.prefetch(id);
         self.dirty.prefetch(id);
-        if let Some(frozen) = &self.frozen {
+        if !PLAIN && let Some(frozen) = &self.frozen {
             frozen.prefetch(id);
         }
         visit.ahead(id);
@@ -381,11 +423,17 @@ impl KeyedTable {
     /// The row of a key, which most likely is this one.
     #[inline(always)]
     fn confirm<const WORD: bool>(&mut self, id: u32, keys: &Keys, at: usize) -> u32 {
-        let null = WORD && keys.nulls.as_ref().is_some_and(|n| n.is_null(at));
-        if id == NO_ROW || null || !self.is_key::<WORD>(id, keys, at) {
+        if id == NO_ROW || !self.is_row_of::<WORD>(id, keys, at) {
             return self.find_or_insert(keys, at);
         }
         id
+    }
+
+    /// Whether a row that an index led to is that of a key, which is of one word or encoded.
+    #[inline(always)]
+    fn is_row_of<const WORD: bool>(&self, id: u32, keys: &Keys, at: usize) -> bool {
+        let null = WORD && keys.nulls.as_ref().is_some_and(|n| n.is_null(at));
+        !null && self.is_key::<WORD>(id, keys, at)
     }
 
     /// Whether the key of a row, which is not that of NULL if keys are words, is this one.
@@ -398,12 +446,13 @@ impl KeyedTable {
         }
     }
 
-    #[inline]
-    fn touch_all(&mut self, ids: &[u32]) {
-        if self.frozen.is_none() && self.dead_count == 0 {
-            ids.iter().for_each(|id| self.dirty.set(*id));
+    /// A row is about to be written, which asks for nothing but its dirty bit if that is `PLAIN`.
+    #[inline(always)]
+    fn write<const PLAIN: bool>(&mut self, id: u32) {
+        if PLAIN {
+            self.dirty.set(id);
         } else {
-            ids.iter().for_each(|id| self.touch(*id));
+            self.touch(id);
         }
     }
 

@@ -43,6 +43,29 @@ impl Words {
         Self { start: start.cast(), len }
     }
 
+    /// At least `len` words, of which those that it has stay as they are and the others are zero. From [`HUGE`]
+    /// on nothing is copied: pages move, and new ones are taken only when they are written.
+    pub(crate) fn grow(&mut self, len: usize) {
+        let mut larger = Self::new(if len > HUGE { len.next_multiple_of(HUGE) } else { len });
+        if self.len.is_multiple_of(HUGE) && larger.len > self.len {
+            // SAFETY: both came from `map` with these layouts, the second is longer, and nothing refers to them.
+            unsafe {
+                huge::move_pages(
+                    self.start.as_ptr().cast(),
+                    Self::layout(self.len),
+                    larger.start.as_ptr().cast(),
+                );
+            }
+            // Its pages are the larger one's now.
+            self.len = larger.len;
+            std::mem::swap(&mut self.start, &mut larger.start);
+            std::mem::forget(larger);
+        } else {
+            larger[..self.len].copy_from_slice(self);
+            *self = larger;
+        }
+    }
+
     /// Its whole cache lines.
     #[inline]
     pub(crate) fn halves(&self) -> &[Halves] {
@@ -107,8 +130,11 @@ mod huge {
         let (bytes, align) = (layout.size(), layout.align());
         // SAFETY: a new private mapping; what is cut off of it below and not returned is not used.
         unsafe {
-            let (protection, flags) =
-                (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+            // Of what is mapped ahead no more than what is written needs memory.
+            let (protection, flags) = (
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+            );
             // The system aligns mappings to small pages only: the part that is aligned is kept.
             let mapped = libc::mmap(null_mut(), bytes + align, protection, flags, -1, 0);
             if mapped == libc::MAP_FAILED {
@@ -126,6 +152,22 @@ mod huge {
         }
     }
 
+    /// Moves what lies in memory to the beginning of another, and gives the first one back.
+    ///
+    /// # Safety
+    /// Both came from [`map`], the first with this layout and the other with a larger one; nothing refers to them.
+    pub(super) unsafe fn move_pages(from: *mut u8, layout: Layout, to: *mut u8) {
+        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+        // SAFETY: the caller's promise; what was mapped at the target is replaced, and nothing else. Where it fails,
+        // both are as they were.
+        unsafe {
+            if libc::mremap(from.cast(), layout.size(), layout.size(), flags, to) == libc::MAP_FAILED {
+                std::ptr::copy_nonoverlapping(from, to, layout.size());
+                unmap(from, layout);
+            }
+        }
+    }
+
     /// Gives memory back.
     ///
     /// # Safety
@@ -140,11 +182,20 @@ mod huge {
 
 #[cfg(not(target_os = "linux"))]
 mod huge {
-    pub(super) use std::alloc::{alloc_zeroed, dealloc as unmap};
+    pub(super) use std::alloc::dealloc as unmap;
+    use std::alloc::{Layout, alloc_zeroed};
 
-    pub(super) fn map(layout: std::alloc::Layout) -> *mut u8 {
+    pub(super) fn map(layout: Layout) -> *mut u8 {
         // SAFETY: the layout is not of size zero.
         unsafe { alloc_zeroed(layout) }
+    }
+
+    pub(super) unsafe fn move_pages(from: *mut u8, layout: Layout, to: *mut u8) {
+        // SAFETY: the caller's promise, as of that for Linux.
+        unsafe {
+            std::ptr::copy_nonoverlapping(from, to, layout.size());
+            unmap(from, layout);
+        }
     }
 }
 
@@ -165,6 +216,20 @@ mod tests {
             for (number, words) in all.iter().enumerate() {
                 assert!(words.iter().all(|w| *w == number as u64 + 1));
             }
+        }
+    }
+
+    #[test]
+    fn words_stay_as_they_are_when_more_are_added() {
+        let mut words = Words::new(24);
+        let mut written = 0;
+        for len in [48, 1_000, HUGE - 8, HUGE, HUGE + 1, 5 * HUGE, 6 * HUGE] {
+            words[written..].iter_mut().enumerate().for_each(|(i, word)| *word = (written + i) as u64);
+            written = words.len();
+            words.grow(len);
+            assert!(words.len() >= len && (len < HUGE || words.as_ptr() as usize % (HUGE * 8) == 0));
+            assert!(words[..written].iter().enumerate().all(|(i, word)| *word == i as u64), "{len}");
+            assert!(words[written..].iter().all(|word| *word == 0), "{len}");
         }
     }
 }

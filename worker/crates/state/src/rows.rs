@@ -1,19 +1,14 @@
-//! Rows of 64-bit words under stable ids, in blocks of about 2 MiB that never move; the first block
-//! starts small, so that a small table is small.
+//! Rows of 64-bit words under stable ids, side by side.
 
 use crate::memory::{HUGE, LINE, Words};
 use crate::processor::prefetch;
 
-/// Words of a block.
-const BLOCK_WORDS: usize = HUGE;
 const FIRST_ROWS: usize = 64;
 
 #[derive(Debug)]
 pub(crate) struct Rows {
     stride: usize,
-    /// Rows of a block are `1 << shift`.
-    shift: u32,
-    blocks: Vec<Words>,
+    words: Words,
     len: usize,
 }
 
@@ -25,18 +20,22 @@ impl Rows {
             w if w <= LINE => w.next_power_of_two(),
             w => w.next_multiple_of(LINE / 2),
         };
-        Self { stride, shift: (BLOCK_WORDS / stride).max(1).ilog2(), blocks: Vec::new(), len: 0 }
+        Self { stride, words: Words::new(FIRST_ROWS * stride), len: 0 }
     }
 
     /// How many ids were given.
+    #[inline]
     pub(crate) fn len(&self) -> usize {
         self.len
     }
 
+    /// The memory that was written: what is mapped beyond it takes none.
     pub(crate) fn bytes(&self) -> usize {
-        self.blocks.iter().map(|b| b.len() * 8).sum()
+        let written = (self.len * self.stride).next_multiple_of(HUGE);
+        self.words.len().min(written) * 8
     }
 
+    #[inline]
     pub(crate) fn row_bytes(&self) -> usize {
         self.stride * 8
     }
@@ -44,43 +43,31 @@ impl Rows {
     /// The next id, with a row of zeros.
     pub(crate) fn push(&mut self) -> u32 {
         let id = self.len;
-        let full = self.stride << self.shift;
-        if id >> self.shift == self.blocks.len() {
-            let words = if self.blocks.is_empty() { full.min(FIRST_ROWS * self.stride) } else { full };
-            self.blocks.push(Words::new(words));
-        } else if let [first] = self.blocks.as_mut_slice()
-            && id * self.stride == first.len()
-        {
-            let mut larger = Words::new((first.len() * 2).min(full));
-            larger[..first.len()].copy_from_slice(first);
-            *first = larger;
-        }
         self.len += 1;
+        if self.len * self.stride > self.words.len() {
+            self.words.grow(self.words.len() * 2);
+        }
         u32::try_from(id).unwrap_or(u32::MAX)
     }
 
     /// Has a row loaded.
     #[inline]
     pub(crate) fn prefetch(&self, id: u32) {
-        prefetch(&self.get(id)[0]);
+        if let Some(word) = self.words.get(id as usize * self.stride) {
+            prefetch(word);
+        }
     }
 
     #[inline]
     pub(crate) fn get(&self, id: u32) -> &[u64] {
-        let at = self.place(id);
-        &self.blocks[id as usize >> self.shift][at..at + self.stride]
+        let at = id as usize * self.stride;
+        &self.words[at..at + self.stride]
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, id: u32) -> &mut [u64] {
-        let at = self.place(id);
-        &mut self.blocks[id as usize >> self.shift][at..at + self.stride]
-    }
-
-    /// Where a row lies in its block.
-    #[inline]
-    fn place(&self, id: u32) -> usize {
-        (id as usize & ((1 << self.shift) - 1)) * self.stride
+        let at = id as usize * self.stride;
+        &mut self.words[at..at + self.stride]
     }
 }
 

@@ -1,7 +1,7 @@
 //! Unbounded GROUP BY with changelog output.
 //!
 //! Every key that a batch touches gives one change per batch: `+I`, `-U` and `+U`, or `-D` when its
-//! last row was taken back.
+//! last row was taken back. Where rows are counted and batches hardly have a key twice, each row gives one.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use arrow_array::{RecordBatch, RecordBatchOptions, UInt8Array, UInt32Array};
 use arrow_schema::{ArrowError, DataType};
 use arrow_select::take::take;
 use weir_protocol::{Failure, FailureKind, StateTableInfo};
-use weir_state::{KeyedTable, Keys, StateError, StateTable, TableSpec, Visit};
+use weir_state::{KeyedTable, Keys, StateError, StateTable, TableSpec, Visit, prefetch};
 
 use super::accumulators::{Accumulators, LIVE, Values};
 use super::aggregate_call::AggregateSpec;
@@ -19,6 +19,8 @@ use crate::{Chunk, Emit, Flow, RowKind, Transform, TransformContext, TransformFa
 
 /// Rows that are worked on together.
 const BLOCK: usize = 512;
+/// Rows between the one that is asked for and the one that is written.
+const AHEAD: usize = 32;
 /// Rows that are looked at for expiry with each batch, besides as many as the batch has.
 const EXPIRY_ROWS: usize = 1_024;
 
@@ -34,6 +36,11 @@ pub struct Aggregate {
     /// once, that of its new words.
     places: Places,
     touched: Touched,
+    /// The rows of the table whose counts are in these places, for the moment.
+    tallied: Vec<(u32, u32)>,
+    distinct: Distinct,
+    /// The counts before each row of the batch.
+    before: Vec<u64>,
     changes: Changes,
     now_ms: i64,
 }
@@ -51,6 +58,37 @@ struct Touched {
     new: Vec<u64>,
 }
 
+/// Whether batches have most of their keys once only. There is nothing to gain then by putting the changes of a
+/// key together.
+#[derive(Debug, Default)]
+struct Distinct {
+    /// The size of the batch that was looked at last.
+    rows: usize,
+    /// Rows to go until one is looked at again; none if that one had its keys several times.
+    left: usize,
+}
+
+impl Distinct {
+    /// Smaller batches say too little about larger ones.
+    const FEWEST: usize = 1_024;
+    /// One of so many batches is looked at.
+    const OF: usize = 64;
+
+    /// Whether that is so for the next batch, as far as is known.
+    fn next(&mut self, rows: usize) -> bool {
+        let known = rows <= self.rows.min(self.left);
+        if known {
+            self.left -= rows;
+        }
+        known
+    }
+
+    fn look(&mut self, rows: usize, keys: usize) {
+        let mostly = rows >= Self::FEWEST && keys > rows / 8 * 7;
+        *self = Self { rows, left: if mostly { rows * Self::OF } else { 0 } };
+    }
+}
+
 /// The changes of a batch, in the order in which they go out.
 #[derive(Debug, Default)]
 struct Changes {
@@ -63,33 +101,50 @@ struct Changes {
     expected: usize,
 }
 
-/// Counts rows, and puts the change of each group down: its old words, and a place for the new ones.
-struct Count<'a> {
+/// Counts the rows of each group of a batch beside the table, and puts its change down at the first of them.
+struct Tally<'a> {
     width: usize,
     update_before: bool,
     /// The first row of the block.
     start: usize,
     changes: &'a mut Changes,
+    /// Where the words after the batch are of each row that it touched.
     places: &'a mut Places,
+    tallied: &'a mut Vec<(u32, u32)>,
 }
 
-impl Visit for Count<'_> {
+impl Visit for Tally<'_> {
     #[inline]
     fn ahead(&self, id: u32) {
         self.places.prefetch(id);
     }
 
     #[inline(always)]
+    fn wants(&mut self, _at: usize, id: u32) -> bool {
+        let Some(place) = self.places.find(id) else { return true };
+        let count = &mut self.changes.values.words_mut(place as usize)[LIVE];
+        *count = count.wrapping_add(1);
+        false
+    }
+
+    #[inline]
     fn visit(&mut self, at: usize, id: u32, row: &mut [u64]) {
-        let Self { changes, places, .. } = self;
-        let place = places.find(id).unwrap_or_else(|vacant| {
-            let source = (self.start + at) as u32;
-            let place = changes.open(&row[..self.width], source, self.update_before) as u32;
-            places.put(vacant, id, place);
-            place
-        });
+        let words = &row[..self.width];
+        let place = self.changes.open(words, (self.start + at) as u32, self.update_before);
+        self.changes.values.words_mut(place)[LIVE] = words[LIVE].wrapping_add(1);
+        self.places.put(id, place as u32);
+        self.tallied.push((id, place as u32));
+    }
+}
+
+/// Counts row by row: the count before each of them.
+struct Each<'a>(&'a mut [u64]);
+
+impl Visit for Each<'_> {
+    #[inline(always)]
+    fn visit(&mut self, at: usize, _id: u32, row: &mut [u64]) {
+        self.0[at] = row[LIVE];
         row[LIVE] = row[LIVE].wrapping_add(1);
-        changes.values.words_mut(place as usize)[LIVE] = row[LIVE];
     }
 }
 
@@ -152,6 +207,11 @@ impl Plan {
     }
 }
 
+/// The rows of a batch in blocks.
+fn blocks(rows: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..rows).step_by(BLOCK).map(move |start| start..rows.min(start + BLOCK))
+}
+
 /// The types of the grouping keys.
 pub(super) fn key_types(spec: &AggregateSpec) -> Result<Vec<DataType>, Failure> {
     let fields = spec.input_schema.fields();
@@ -189,17 +249,96 @@ impl Aggregate {
         Ok(vec![Plan::new(spec.clone())?.table.info()])
     }
 
+    /// Takes in rows each of which changes the results of its group.
+    fn add_at_once(&mut self, chunk: &Chunk) -> Result<(), Failure> {
+        let plan = self.plan.clone();
+        let only_counts = plan.acc.fresh.len() == 1;
+        if only_counts && self.distinct.next(chunk.len()) {
+            self.count_each(chunk.len());
+            return Ok(());
+        }
+        self.places.start(chunk.len());
+        if only_counts {
+            self.count(0..chunk.len());
+            self.distinct.look(chunk.len(), self.tallied.len());
+        } else {
+            let inputs = plan.acc.prepare(&chunk.rows)?;
+            for range in blocks(chunk.len()) {
+                self.count(range.clone());
+                plan.acc.update(&inputs, range, &self.ids, None, &mut self.table)?;
+                self.put_words();
+            }
+        }
+        self.put_counts();
+        Ok(())
+    }
+
+    /// Takes in rows of any kind.
+    fn add(&mut self, chunk: &Chunk) -> Result<(), Failure> {
+        let plan = self.plan.clone();
+        let inputs = plan.acc.prepare(&chunk.rows)?;
+        self.places.start(chunk.len());
+        self.touched.clear();
+        let near = self.table.is_near();
+        for range in blocks(chunk.len()) {
+            self.table.lookup_or_insert(&self.keys, range.clone(), &mut self.ids);
+            self.visit(chunk, range.start);
+            let signs = chunk.kinds.is_some().then_some(self.signs.as_slice());
+            plan.acc.update(&inputs, range, &self.ids, signs, &mut self.table)?;
+            if !near {
+                let ids = std::mem::take(&mut self.ids);
+                self.take_words(&ids);
+                self.ids = ids;
+            }
+        }
+        if near {
+            let ids = std::mem::take(&mut self.touched.ids);
+            self.take_words(&ids);
+            self.touched.ids = ids;
+        }
+        self.compare();
+        Ok(())
+    }
+
     /// Counts rows, each of which changes the results of its group, and puts the changes down at once.
     fn count(&mut self, range: Range<usize>) {
-        let Self { plan, table, keys, ids, changes, places, .. } = self;
-        let mut count = Count {
+        let Self { plan, table, keys, ids, changes, places, tallied, .. } = self;
+        let mut tally = Tally {
             width: plan.acc.fresh.len(),
             update_before: plan.spec.update_before,
             start: range.start,
             changes,
             places,
+            tallied,
         };
-        table.visit_keys(keys, range, ids, &mut count);
+        table.visit_keys(keys, range, ids, &mut tally);
+    }
+
+    /// The same where nothing but rows are counted, and nearly each has a key of its own.
+    fn count_each(&mut self, rows: usize) {
+        let Self { plan, table, keys, ids, changes, before, .. } = self;
+        before.clear();
+        before.resize(rows, 0);
+        table.visit_keys(keys, 0..rows, ids, &mut Each(before));
+        if plan.spec.update_before && !before.contains(&0) {
+            return changes.push_updates(before);
+        }
+        for (at, count) in before.iter().enumerate() {
+            let place = changes.open(&[*count], at as u32, plan.spec.update_before);
+            changes.values.words_mut(place)[LIVE] = count.wrapping_add(1);
+        }
+    }
+
+    /// Puts counts where they belong.
+    fn put_counts(&mut self) {
+        for at in 0..self.tallied.len() {
+            if let Some((id, _)) = self.tallied.get(at + AHEAD) {
+                prefetch(&self.table.row(*id)[LIVE]);
+            }
+            let (id, place) = self.tallied[at];
+            self.table.row_mut(id)[LIVE] = self.changes.values.words_mut(place as usize)[LIVE];
+        }
+        self.tallied.clear();
     }
 
     /// Notes the groups that a block touches for the first time, and counts its rows.
@@ -240,8 +379,10 @@ impl Aggregate {
     /// Notes a row if the batch has not touched it yet.
     #[inline]
     fn touch_first(&mut self, id: u32, at: usize) {
-        let Err(vacant) = self.places.find(id) else { return };
-        self.places.put(vacant, id, self.touched.ids.len() as u32);
+        if self.places.find(id).is_some() {
+            return;
+        }
+        self.places.put(id, self.touched.ids.len() as u32);
         if let Some((word, after)) = self.plan.ttl {
             let last = self.table.row(id)[word] as i64;
             if last.saturating_add(after) < self.now_ms {
@@ -266,12 +407,13 @@ impl Aggregate {
         }
     }
 
-    /// Puts the words of the rows of a block where their changes are.
+    /// Puts the words of the rows of a block, but for the counts, where their changes are.
     fn put_words(&mut self) {
         let Self { plan, table, ids, changes, places, .. } = self;
-        let width = plan.acc.fresh.len();
+        let rest = LIVE + 1..plan.acc.fresh.len();
         for id in ids.iter() {
-            changes.values.words_mut(places.get(*id))[..width].copy_from_slice(&table.row(*id)[..width]);
+            let words = &mut changes.values.words_mut(places.get(*id))[rest.clone()];
+            words.copy_from_slice(&table.row(*id)[rest.clone()]);
         }
     }
 
@@ -337,6 +479,20 @@ impl Changes {
         self.updates |= kind != RowKind::Insert;
     }
 
+    /// The changes of rows each of which adds one to a count.
+    fn push_updates(&mut self, counts: &[u64]) {
+        self.values.push_counts(counts);
+        self.sources.resize(2 * counts.len(), 0);
+        for (pair, at) in self.sources.as_chunks_mut().0.iter_mut().zip(0..) {
+            *pair = [at; 2];
+        }
+        self.kinds.resize(2 * counts.len(), RowKind::UpdateAfter as u8);
+        for pair in self.kinds.as_chunks_mut::<2>().0 {
+            pair[0] = RowKind::UpdateBefore as u8;
+        }
+        self.updates = true;
+    }
+
     /// Puts down the change of a group that has these words so far, and will have others; gives the
     /// place of those.
     #[inline]
@@ -360,37 +516,11 @@ impl Transform for Aggregate {
         let plan = self.plan.clone();
         let keys = plan.spec.keys.iter().map(|k| chunk.rows.column(*k).clone()).collect::<Vec<_>>();
         self.keys.fill(&keys, chunk.len()).map_err(state)?;
-        let inputs = plan.acc.prepare(&chunk.rows)?;
-        self.places.start(chunk.len());
-        self.touched.clear();
         self.changes.reserve(&plan.acc);
-        let at_once = plan.always_changes && chunk.kinds.is_none();
-        let near = self.table.is_near();
-        for start in (0..chunk.len()).step_by(BLOCK) {
-            let range = start..chunk.len().min(start + BLOCK);
-            if at_once {
-                self.count(range.clone());
-            } else {
-                self.table.lookup_or_insert(&self.keys, range.clone(), &mut self.ids);
-                self.visit(&chunk, start);
-            }
-            let signs = chunk.kinds.is_some().then_some(self.signs.as_slice());
-            plan.acc.update(&inputs, range, &self.ids, signs, &mut self.table)?;
-            if at_once && plan.acc.fresh.len() > 1 {
-                self.put_words();
-            } else if !at_once && !near {
-                let ids = std::mem::take(&mut self.ids);
-                self.take_words(&ids);
-                self.ids = ids;
-            }
-        }
-        if !at_once {
-            if near {
-                let ids = std::mem::take(&mut self.touched.ids);
-                self.take_words(&ids);
-                self.touched.ids = ids;
-            }
-            self.compare();
+        if plan.always_changes && chunk.kinds.is_none() {
+            self.add_at_once(&chunk)?;
+        } else {
+            self.add(&chunk)?;
         }
         if let Some(changes) = self.take_changes(&chunk.rows)? {
             out.chunk(changes)?;
@@ -423,6 +553,9 @@ impl TransformFactory for Factory {
             signs: Vec::new(),
             places: Places::default(),
             touched: Touched::default(),
+            tallied: Vec::new(),
+            distinct: Distinct::default(),
+            before: Vec::new(),
             changes: Changes::default(),
             now_ms: i64::MIN,
         }))

@@ -226,6 +226,53 @@ fn global_results_equal_the_reference() {
     seeds(6, |random| like_the_reference(random, false, true));
 }
 
+/// Batches of few and of many keys: those of the large ones are counted one by one once that is known of them.
+fn counts_like_the_reference(random: &SeededRandom) {
+    let update_before = below(random, 2) == 0;
+    let spec = AggregateSpec { update_before, ..spec(&[0], &[(Count, None, None)], false) };
+    let mut subtasks = Subtasks::new(Aggregate::factory(spec).expect("allowed"), &[0]);
+    let (mut counts, mut table) = (BTreeMap::new(), BTreeMap::new());
+    let mut then = (counts.clone(), table.clone());
+    for _ in 0..30 {
+        match below(random, 8) {
+            0 => {
+                subtasks.checkpoint(below(random, 3) == 0);
+                then = (counts.clone(), table.clone());
+            }
+            1 => {
+                subtasks.restart(below(random, 3) as u32 + 1);
+                (counts, table) = then.clone();
+            }
+            _ => {
+                let keys = [20, 30_000][below(random, 2) as usize];
+                let rows = [10, 4_000][below(random, 2) as usize];
+                // A NULL now and then.
+                let key = || (below(random, 50) > 0).then(|| below(random, keys) as i64);
+                let row = || Row { k: key(), ..row(0, 0) };
+                let batch: Vec<_> = (0..rows).map(|_| (RowKind::Insert, row())).collect();
+                batch.iter().for_each(|(_, row)| *counts.entry(row.k).or_insert(0) += 1);
+                subtasks.process(&chunk(&batch)).expect("goes on");
+            }
+        }
+        for (kind, row) in subtasks.out.rows.drain(..) {
+            let (key, count) = (row[0].parse::<i64>().ok(), row[1].parse::<i64>().expect("a count"));
+            let before = if kind.adds() { table.insert(key, count) } else { table.remove(&key) };
+            match kind {
+                RowKind::UpdateBefore => assert_eq!(before, Some(count)),
+                RowKind::UpdateAfter => assert_eq!(before.is_none(), update_before),
+                _ => assert_eq!(before, None),
+            }
+        }
+        let differs = counts.iter().find(|(key, count)| table.get(*key) != Some(*count));
+        assert!(differs.is_none() && table.len() == counts.len(), "{differs:?}, {} keys", table.len());
+    }
+}
+
+#[test]
+fn counts_equal_the_reference_whether_batches_repeat_their_keys_or_not() {
+    seeds(8, counts_like_the_reference);
+}
+
 fn row(k: i64, i: i32) -> Row {
     Row { k: Some(k), i: Some(i), d: None, f: None, s: None, b: None }
 }

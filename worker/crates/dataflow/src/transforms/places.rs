@@ -4,7 +4,7 @@
 
 use weir_state::prefetch;
 
-/// Open addressing over at least four times as many slots as there can be rows, which stay near the core.
+/// Open addressing over at least twice as many slots as there can be rows, which stay near the core.
 #[derive(Debug, Default)]
 pub(super) struct Places {
     /// A row id plus one in the high half, its number in the low half; zero is an empty slot.
@@ -13,28 +13,31 @@ pub(super) struct Places {
     bits: u32,
 }
 
-/// Where a row that has no number yet would have its own.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Vacant(usize);
-
 impl Places {
     /// Forgets all, and makes room for so many rows.
     pub(super) fn start(&mut self, rows: usize) {
-        let len = (rows * 4).next_power_of_two().max(64);
+        let len = (rows * 2).next_power_of_two().max(64);
         self.bits = len.ilog2();
         self.slots.clear();
         self.slots.resize(len, 0);
     }
 
-    /// The number of a row, or where to put it.
+    /// The number of a row, if it has one.
     #[inline]
-    pub(super) fn find(&self, id: u32) -> Result<u32, Vacant> {
+    pub(super) fn find(&self, id: u32) -> Option<u32> {
+        let slot = self.slots[self.search(id)];
+        (slot != 0).then_some(slot as u32)
+    }
+
+    /// The slot of a row, an empty one if it has no number.
+    #[inline]
+    fn search(&self, id: u32) -> usize {
         let mask = self.slots.len() - 1;
         let mut at = self.home(id);
         loop {
             match self.slots[at] {
-                0 => return Err(Vacant(at)),
-                slot if slot >> 32 == u64::from(id) + 1 => return Ok(slot as u32),
+                0 => return at,
+                slot if slot >> 32 == u64::from(id) + 1 => return at,
                 _ => at = (at + 1) & mask,
             }
         }
@@ -56,7 +59,8 @@ impl Places {
 
     /// Gives a row its number.
     #[inline]
-    pub(super) fn put(&mut self, Vacant(at): Vacant, id: u32, number: u32) {
+    pub(super) fn put(&mut self, id: u32, number: u32) {
+        let at = self.search(id);
         self.slots[at] = (u64::from(id) + 1) << 32 | u64::from(number);
     }
 
@@ -78,8 +82,8 @@ mod tests {
             places.start(rows);
             let ids: Vec<u32> = (0..rows as u32).map(|i| i.wrapping_mul(step)).collect();
             for (number, id) in ids.iter().enumerate() {
-                let vacant = places.find(*id).expect_err("new");
-                places.put(vacant, *id, number as u32);
+                assert_eq!(places.find(*id), None, "new");
+                places.put(*id, number as u32);
             }
             for (number, id) in ids.iter().enumerate() {
                 assert_eq!(places.get(*id), number);

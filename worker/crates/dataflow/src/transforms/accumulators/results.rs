@@ -81,6 +81,16 @@ impl Values {
         self.words.len() - words.len()
     }
 
+    /// Adds for each count two rows of one word: the count, and the next one.
+    pub(in crate::transforms) fn push_counts(&mut self, counts: &[u64]) {
+        let start = self.words.len();
+        self.words.resize(start + 2 * counts.len(), 0);
+        for (pair, count) in self.words[start..].as_chunks_mut().0.iter_mut().zip(counts) {
+            *pair = [*count, count.wrapping_add(1)];
+        }
+        self.len += 2 * counts.len();
+    }
+
     fn push_var(&mut self, value: Option<&[u8]>) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(value.unwrap_or_default());
