@@ -5,7 +5,7 @@
 const UNIT: u64 = 1024;
 
 /// Least and most bytes of a data object.
-const OBJECT: (u64, u64) = (64 * 1024, 64 * 1024 * 1024);
+const OBJECT: (u64, u64) = (64 * 1024, 32 * 1024 * 1024);
 
 /// Sizes in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,7 +32,7 @@ impl Sizes {
         Self {
             object,
             block: object / 4,
-            frozen: object / 4,
+            frozen: object / 2,
             uploads: 2 * object,
             ahead: 2 * object,
             local: 4 * object,

@@ -334,15 +334,19 @@ impl<S: Subject> Run<S> {
     }
 
     fn write(&mut self, universe: u64) {
-        for _ in 0..self.below(60) {
+        let mut writes = vec![Vec::new(); self.subtasks.len()];
+        // As many as a look at keys far ahead needs, now and then.
+        for _ in 0..self.below([60, 400][self.below(2) as usize]) {
             let key = self.below(universe);
             let value = (self.below(3) > 0).then(|| self.below(1 << 40));
-            let owner = self.owner(key);
-            self.subtasks[owner].1.write(&[(key, value)]);
+            writes[self.owner(key)].push((key, value));
             match value {
                 Some(value) => self.now.insert(key, S::kept(value)),
                 None => self.now.remove(&key),
             };
+        }
+        for ((_, subject), writes) in self.subtasks.iter_mut().zip(writes) {
+            subject.write(&writes);
         }
     }
 

@@ -37,12 +37,6 @@ pub(crate) struct Index {
     spare: Option<Segment>,
 }
 
-impl Default for Index {
-    fn default() -> Self {
-        Self { segments: vec![Segment::new(SMALLEST)], len: 0, split_at: 0, mask: 0, spare: None }
-    }
-}
-
 impl Index {
     pub(crate) fn bytes(&self) -> usize {
         self.segments.iter().chain(&self.spare).map(|s| s.words.len() * size_of::<u64>()).sum()
@@ -51,6 +45,17 @@ impl Index {
     /// What stands for an index that is elsewhere for the moment.
     pub(crate) fn nothing() -> Self {
         Self { segments: Vec::new(), len: 0, split_at: 0, mask: 0, spare: None }
+    }
+
+    /// An empty index in which so many keys have room.
+    pub(crate) fn with_room(keys: usize) -> Self {
+        let slots = (keys * LOAD.1 / LOAD.0 + 1).next_power_of_two().max(SMALLEST);
+        let segments = (slots / SEGMENT).clamp(1, 1 << 16);
+        Self {
+            segments: (0..segments).map(|_| Segment::new(slots.min(SEGMENT))).collect(),
+            mask: segments - 1,
+            ..Self::nothing()
+        }
     }
 
     /// The cache line to which a hash leads.
@@ -306,7 +311,22 @@ mod tests {
 
     #[test]
     fn finds_what_was_inserted_through_growth_splits_and_removals() {
-        let mut index = Index::default();
+        through_growth(Index::with_room(0));
+        through_growth(Index::with_room(1_000));
+        through_growth(Index::with_room(400_000));
+    }
+
+    #[test]
+    fn an_index_with_room_does_not_grow_within_it() {
+        for keys in [0, 1, 44, 45, 1_000, 183_000, 184_000, 700_000] {
+            let mut index = Index::with_room(keys);
+            let bytes = index.bytes();
+            (0..keys as u64).for_each(|key| index.insert(hash_u64(key), key as u32));
+            assert_eq!(index.bytes(), bytes, "{keys}");
+        }
+    }
+
+    fn through_growth(mut index: Index) {
         let count = 3_000_000_u64;
         for key in 0..count {
             index.insert(hash_u64(key), key as u32);
@@ -327,7 +347,7 @@ mod tests {
     #[test]
     fn what_lies_beyond_full_lines_is_found_when_others_are_removed() {
         for homes in [1, 2, 5, 40] {
-            let mut index = Index::default();
+            let mut index = Index::with_room(0);
             let mut there = Vec::new();
             let mut random = 88_172_645_463_325_252_u64;
             for id in 0..20_000_u32 {
@@ -352,7 +372,7 @@ mod tests {
 
     #[test]
     fn hashes_that_collide_are_told_apart_by_the_caller() {
-        let mut index = Index::default();
+        let mut index = Index::with_room(0);
         for id in 0..1_000 {
             index.insert(7, id);
         }

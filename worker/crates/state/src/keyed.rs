@@ -131,7 +131,7 @@ impl KeyedTable {
         let layout = KeyLayout::new(&spec.keys)?;
         let width = layout.words() + spec.words.len() + spec.vars.len();
         Ok(Self {
-            index: Index::default(),
+            index: Index::with_room(0),
             stored: spec.stored(false),
             rows: Rows::new(width),
             slab: Slab::default(),
@@ -153,6 +153,14 @@ impl KeyedTable {
             spec,
             max_parallelism,
         })
+    }
+
+    /// Makes room for so many keys in a table that is empty, so that it does not have to grow up to them. More than
+    /// a million it has to grow up to: a larger index is slow while nearly all of it is empty.
+    pub fn reserve(&mut self, keys: usize) {
+        if self.rows.len() == 0 && keys <= 1 << 20 {
+            self.index = Index::with_room(keys);
+        }
     }
 
     /// What it holds.

@@ -62,10 +62,14 @@ impl SlicedTable {
     /// # Errors
     /// None for a table that could be made.
     pub fn slice_mut(&mut self, slice: i64) -> Result<&mut KeyedTable, StateError> {
+        // It will most likely get about as many keys as the one before.
+        let expected = self.slices.last_key_value().map_or(0, |(_, last)| last.len());
         match self.slices.entry(slice) {
             std::collections::btree_map::Entry::Occupied(entry) => Ok(entry.into_mut()),
             std::collections::btree_map::Entry::Vacant(entry) => {
-                Ok(entry.insert(KeyedTable::new(self.spec.clone(), self.max_parallelism)?))
+                let table = entry.insert(KeyedTable::new(self.spec.clone(), self.max_parallelism)?);
+                table.reserve(expected);
+                Ok(table)
             }
         }
     }

@@ -20,6 +20,9 @@ mod results;
 
 pub(super) use results::Values;
 
+/// Rows of a batch that are worked on together.
+const BLOCK: usize = 512;
+
 /// The word that counts the rows of a group.
 pub(super) const LIVE: usize = 0;
 
@@ -162,6 +165,18 @@ impl Accumulators {
         self.vars.is_empty() && self.calls.iter().any(|c| c.kind == Kind::Count && c.counter == LIVE)
     }
 
+    /// Whether there is nothing but the number of rows.
+    pub(super) fn only_counts(&self) -> bool {
+        self.fresh.len() == 1 && self.vars.is_empty()
+    }
+
+    /// A batch of so many rows in blocks that are worked on together: one after the other call by call, unless
+    /// there is nothing else to be done with them than to count them.
+    pub(super) fn blocks(&self, rows: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        let block = if self.only_counts() { rows.max(1) } else { BLOCK };
+        (0..rows).step_by(block).map(move |start| start..rows.min(start + block))
+    }
+
     /// What the words and values mean, for the schema of the state.
     pub(super) fn meaning(&self) -> String {
         let counter = |c: &Counter| format!("count[{}]", numbers(c.input, c.filter));
@@ -194,6 +209,9 @@ impl Accumulators {
         signs: Option<&[i8]>,
         table: &mut KeyedTable,
     ) -> Result<(), Failure> {
+        if self.only_counts() {
+            return Ok(());
+        }
         let weights: Vec<Option<Vec<i8>>> =
             inputs.selections.iter().map(|s| weights(s.as_ref(), range.clone(), signs)).collect();
         for (word, weights) in weights.iter().enumerate().skip(1) {

@@ -17,8 +17,6 @@ use super::aggregate_call::AggregateSpec;
 use super::places::Places;
 use crate::{Chunk, Emit, Flow, RowKind, Transform, TransformContext, TransformFactory};
 
-/// Rows that are worked on together.
-const BLOCK: usize = 512;
 /// Rows between the one that is asked for and the one that is written.
 const AHEAD: usize = 32;
 /// Rows that are looked at for expiry with each batch, besides as many as the batch has.
@@ -207,11 +205,6 @@ impl Plan {
     }
 }
 
-/// The rows of a batch in blocks.
-fn blocks(rows: usize) -> impl Iterator<Item = Range<usize>> {
-    (0..rows).step_by(BLOCK).map(move |start| start..rows.min(start + BLOCK))
-}
-
 /// The types of the grouping keys.
 pub(super) fn key_types(spec: &AggregateSpec) -> Result<Vec<DataType>, Failure> {
     let fields = spec.input_schema.fields();
@@ -252,23 +245,18 @@ impl Aggregate {
     /// Takes in rows each of which changes the results of its group.
     fn add_at_once(&mut self, chunk: &Chunk) -> Result<(), Failure> {
         let plan = self.plan.clone();
-        let only_counts = plan.acc.fresh.len() == 1;
-        if only_counts && self.distinct.next(chunk.len()) {
+        if plan.acc.only_counts() && self.distinct.next(chunk.len()) {
             self.count_each(chunk.len());
             return Ok(());
         }
         self.places.start(chunk.len());
-        if only_counts {
-            self.count(0..chunk.len());
-            self.distinct.look(chunk.len(), self.tallied.len());
-        } else {
-            let inputs = plan.acc.prepare(&chunk.rows)?;
-            for range in blocks(chunk.len()) {
-                self.count(range.clone());
-                plan.acc.update(&inputs, range, &self.ids, None, &mut self.table)?;
-                self.put_words();
-            }
+        let inputs = plan.acc.prepare(&chunk.rows)?;
+        for range in plan.acc.blocks(chunk.len()) {
+            self.count(range.clone());
+            plan.acc.update(&inputs, range, &self.ids, None, &mut self.table)?;
+            self.put_words();
         }
+        self.distinct.look(chunk.len(), self.tallied.len());
         self.put_counts();
         Ok(())
     }
@@ -280,7 +268,7 @@ impl Aggregate {
         self.places.start(chunk.len());
         self.touched.clear();
         let near = self.table.is_near();
-        for range in blocks(chunk.len()) {
+        for range in plan.acc.blocks(chunk.len()) {
             self.table.lookup_or_insert(&self.keys, range.clone(), &mut self.ids);
             self.visit(chunk, range.start);
             let signs = chunk.kinds.is_some().then_some(self.signs.as_slice());
@@ -411,6 +399,9 @@ impl Aggregate {
     fn put_words(&mut self) {
         let Self { plan, table, ids, changes, places, .. } = self;
         let rest = LIVE + 1..plan.acc.fresh.len();
+        if rest.is_empty() {
+            return;
+        }
         for id in ids.iter() {
             let words = &mut changes.values.words_mut(places.get(*id))[rest.clone()];
             words.copy_from_slice(&table.row(*id)[rest.clone()]);

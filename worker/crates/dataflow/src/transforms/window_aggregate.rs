@@ -17,8 +17,6 @@ use super::window_assign::{event_times, timestamps};
 use crate::window::{WindowOutput, WindowSpec};
 use crate::{Chunk, Emit, Flow, Transform, TransformContext, TransformFactory, Watermark};
 
-/// Rows that are worked on together.
-const BLOCK: usize = 512;
 /// Rows that go out at once at most.
 const ROWS_OUT: usize = 8_192;
 /// The list of operator state with the position of each subtask.
@@ -128,8 +126,7 @@ impl WindowAggregate {
         self.keys.fill(&keys, rows.num_rows()).map_err(state)?;
         let inputs = plan.acc.prepare(rows)?;
         let table = self.table.slice_mut(slice_end).map_err(state)?;
-        for start in (0..rows.num_rows()).step_by(BLOCK) {
-            let range = start..rows.num_rows().min(start + BLOCK);
+        for range in plan.acc.blocks(rows.num_rows()) {
             let mut count = |_: usize, _: u32, row: &mut [u64]| row[LIVE] += 1;
             table.visit_keys(&self.keys, range.clone(), &mut self.ids, &mut count);
             plan.acc.update(&inputs, range, &self.ids, None, table)?;
@@ -184,6 +181,7 @@ impl WindowAggregate {
             return Ok(Firing { end, merged: None, slice: first, next_row: 0 });
         }
         let mut merged = KeyedTable::new(self.plan.table.clone(), self.max_parallelism).map_err(state)?;
+        merged.reserve(self.table.range(start + 1..=end).map(|(_, table)| table.len()).max().unwrap_or(0));
         for slice in slices {
             let Some(table) = self.table.slice(slice) else { continue };
             let mut next = 0;

@@ -20,6 +20,9 @@ use crate::key::{Keys, decode_keys, var_array};
 use crate::stored::{GONE, THERE, decode_block, part_rows};
 use crate::{Part, StateError, StateTable, TableStats};
 
+/// Rows that are saved in one piece, so that nothing is copied when there are more of them.
+const SAVED_ROWS: usize = if cfg!(test) { 16 } else { 4_096 };
+
 /// The rows that a checkpoint in the making still has to get.
 #[derive(Debug)]
 pub(crate) struct Frozen {
@@ -30,9 +33,8 @@ pub(crate) struct Frozen {
     /// What had changed at the freeze.
     changed: Bits,
     dead: Vec<u32>,
-    saved: Gathered,
-    /// Rows that are being taken out.
-    ids: Vec<u32>,
+    /// Rows that were about to be written.
+    saved: Vec<Gathered>,
     handles: Vec<u64>,
 }
 
@@ -46,6 +48,15 @@ struct Gathered {
 }
 
 impl Gathered {
+    /// Room for rows of so many words each.
+    fn with_room(stride: usize) -> Self {
+        Self {
+            words: Vec::with_capacity(SAVED_ROWS * stride),
+            gone: Vec::with_capacity(SAVED_ROWS),
+            null_key: None,
+        }
+    }
+
     fn push(&mut self, row: &[u64], gone: bool, null_key: bool) {
         if null_key {
             self.null_key = Some(self.gone.len());
@@ -53,17 +64,12 @@ impl Gathered {
         self.words.extend_from_slice(row);
         self.gone.push(if gone { GONE } else { THERE });
     }
-
-    fn clear(&mut self) {
-        self.words.clear();
-        self.gone.clear();
-        self.null_key = None;
-    }
 }
 
 impl Frozen {
     pub(crate) fn bytes(&self) -> usize {
-        self.left.bytes() + self.changed.bytes() + self.dead.len() * 4 + self.saved.words.capacity() * 8
+        let saved: usize = self.saved.iter().map(|piece| piece.words.capacity() * 8).sum();
+        self.left.bytes() + self.changed.bytes() + self.dead.len() * 4 + saved
     }
 
     /// Has loaded what a write to a row asks for.
@@ -89,7 +95,13 @@ impl KeyedTable {
             frozen.left.clear(id);
             // The bits of dead rows are far, too.
             let gone = self.dead_count > 0 && self.dead.get(id);
-            frozen.saved.push(self.rows.get(id), gone, self.null_row == Some(id));
+            let full = |last: &Gathered| last.gone.len() == SAVED_ROWS;
+            if frozen.saved.last().is_none_or(full) {
+                frozen.saved.push(Gathered::with_room(self.rows.row_bytes() / 8));
+            }
+            if let Some(last) = frozen.saved.last_mut() {
+                last.push(self.rows.get(id), gone, self.null_row == Some(id));
+            }
         }
     }
 
@@ -116,8 +128,7 @@ impl KeyedTable {
             cursor: 0,
             changed,
             dead: std::mem::take(&mut self.dead_list),
-            saved: Gathered::default(),
-            ids: Vec::new(),
+            saved: Vec::new(),
             handles: Vec::new(),
         });
     }
@@ -127,24 +138,21 @@ impl KeyedTable {
     pub(crate) fn sweep_rows(&mut self, max_rows: usize) -> Option<(bool, usize, Vec<ArrayRef>)> {
         self.give_back(max_rows);
         let frozen = self.frozen.as_mut()?;
-        let wanted = max_rows.max(1).saturating_sub(frozen.saved.gone.len());
-        frozen.left.take(&mut frozen.cursor, wanted, &mut frozen.ids);
+        let saved = frozen.saved.pop().unwrap_or_default();
+        let wanted = max_rows.max(1).saturating_sub(saved.gone.len());
+        let mut ids = Vec::with_capacity(wanted + u64::BITS as usize);
+        frozen.left.take(&mut frozen.cursor, wanted, &mut ids);
         let starts_base = std::mem::take(&mut frozen.starts_base);
-        let rows = frozen.saved.gone.len() + frozen.ids.len();
+        let rows = saved.gone.len() + ids.len();
         if rows == 0 && !starts_base {
             return None;
         }
-        let columns = self.columns().expect("rows of this table have the types of this table");
-        if let Some(frozen) = &mut self.frozen {
-            frozen.saved.clear();
-            frozen.ids.clear();
-        }
+        let columns = self.columns(&saved, &ids).expect("rows of this table have the types of this table");
         Some((starts_base, rows, columns))
     }
 
     /// The columns of the rows that were saved, and of those with the ids that were taken.
-    fn columns(&self) -> Result<Vec<ArrayRef>, ArrowError> {
-        let Some(Frozen { saved, ids, .. }) = &self.frozen else { return Ok(Vec::new()) };
+    fn columns(&self, saved: &Gathered, ids: &[u32]) -> Result<Vec<ArrayRef>, ArrowError> {
         let (stride, keys) = (self.rows.row_bytes() / 8, self.layout.words());
         let count = saved.gone.len() + ids.len();
         let mut gone = Vec::with_capacity(count);

@@ -134,7 +134,7 @@ impl Accumulators {
 
     /// The results of all calls, in order. `values` is empty afterwards.
     pub(in crate::transforms) fn all_results(&self, values: &mut Values) -> Result<Vec<ArrayRef>, Failure> {
-        let all = if self.fresh.len() == 1 && self.vars.is_empty() {
+        let all = if self.only_counts() {
             // Nothing but the number of rows: what was put down is the column.
             let counts = Buffer::from_vec(std::mem::take(&mut values.words));
             let counts: ArrayRef = Arc::new(Int64Array::new(counts.into(), None));
