@@ -76,8 +76,8 @@ const STRATEGY: Kind = Words(&[
     ("failure-rate", "FailureRate"),
     ("failurerate", "FailureRate"),
 ]);
-const MINI_BATCH: &str = "not needed: aggregates here work on whole batches and give out each changed key once per \
-                          batch without waiting; remove the line";
+const MINI_BATCH: &str = "not needed: aggregates here work on whole batches and put the changes of a key together \
+                          without waiting; remove the line";
 
 /// Every key that is known, with what it means.
 const RULES: &[(&str, Rule)] = &[

@@ -137,8 +137,8 @@ fn what_is_refused_and_why() {
             &[("table.exec.mini-batch.enabled", "true")],
             none.clone(),
             1,
-            "SET 'table.exec.mini-batch.enabled': not needed: aggregates here work on whole batches and give out \
-             each changed key once per batch without waiting; remove the line",
+            "SET 'table.exec.mini-batch.enabled': not needed: aggregates here work on whole batches and put the \
+             changes of a key together without waiting; remove the line",
             "",
         ),
         (

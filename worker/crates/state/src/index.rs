@@ -80,12 +80,18 @@ impl Index {
         let (segment, tag) = (self.segment(hash), hash as u32);
         let mut at = segment.home(tag);
         loop {
-            let line = segment.line(at);
-            for slot in 0..SLOTS {
-                let id = line[SLOTS + slot].checked_sub(1)?;
-                if line[slot] == tag && same(id) {
+            let (tags, ids) = slots(segment.line(at));
+            let mut equals = equal(tags, tag);
+            while equals != 0 {
+                // An empty slot may have the tag, too.
+                let id = ids[equals.trailing_zeros() as usize].wrapping_sub(1);
+                if id != NO_ROW && same(id) {
                     return Some(id);
                 }
+                equals &= equals - 1;
+            }
+            if ids[SLOTS - 1] == 0 {
+                return None;
             }
             at = segment.after(at);
         }
@@ -297,7 +303,7 @@ fn slots(line: &Line) -> (&[u32; SLOTS], &[u32; SLOTS]) {
 
 /// How many slots of a line are in use.
 fn in_use(line: &Line) -> usize {
-    line[SLOTS..].iter().filter(|id| **id != 0).count()
+    SLOTS - equal(slots(line).1, 0).count_ones() as usize
 }
 
 /// No row has this id.

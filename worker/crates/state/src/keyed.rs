@@ -400,7 +400,12 @@ impl KeyedTable {
             }
         }
         self.index = index;
-        for at in missed.drain(..).map(|at| at as usize) {
+        for (number, at) in missed.iter().enumerate() {
+            // After so many rows it is far again.
+            if let Some(next) = missed.get(number + AHEAD / 2) {
+                prefetch(self.index.line(hashes[*next as usize]));
+            }
+            let at = *at as usize;
             let id = self.find_or_insert(keys, range.start + at);
             ids[at] = id;
             if visit.wants(at, id) {
@@ -408,6 +413,7 @@ impl KeyedTable {
                 visit.visit(at, id, &mut self.rows.get_mut(id)[width..]);
             }
         }
+        missed.clear();
         self.missed = missed;
     }
 

@@ -25,19 +25,12 @@ impl Places {
     /// The number of a row, if it has one.
     #[inline]
     pub(super) fn find(&self, id: u32) -> Option<u32> {
-        let slot = self.slots[self.search(id)];
-        (slot != 0).then_some(slot as u32)
-    }
-
-    /// The slot of a row, an empty one if it has no number.
-    #[inline]
-    fn search(&self, id: u32) -> usize {
         let mask = self.slots.len() - 1;
         let mut at = self.home(id);
         loop {
             match self.slots[at] {
-                0 => return at,
-                slot if slot >> 32 == u64::from(id) + 1 => return at,
+                0 => return None,
+                slot if slot >> 32 == u64::from(id) + 1 => return Some(slot as u32),
                 _ => at = (at + 1) & mask,
             }
         }
@@ -57,10 +50,14 @@ impl Places {
         prefetch(&self.slots[self.home(id)]);
     }
 
-    /// Gives a row its number.
+    /// Gives a row that has none its number.
     #[inline]
     pub(super) fn put(&mut self, id: u32, number: u32) {
-        let at = self.search(id);
+        let mask = self.slots.len() - 1;
+        let mut at = self.home(id);
+        while self.slots[at] != 0 {
+            at = (at + 1) & mask;
+        }
         self.slots[at] = (u64::from(id) + 1) << 32 | u64::from(number);
     }
 
