@@ -227,7 +227,7 @@ mod tests {
             words[written..].iter_mut().enumerate().for_each(|(i, word)| *word = (written + i) as u64);
             written = words.len();
             words.grow(len);
-            assert!(words.len() >= len && (len < HUGE || words.as_ptr() as usize % (HUGE * 8) == 0));
+            assert!(words.len() >= len && (len < HUGE || (words.as_ptr() as usize).is_multiple_of(HUGE * 8)));
             assert!(words[..written].iter().enumerate().all(|(i, word)| *word == i as u64), "{len}");
             assert!(words[written..].iter().all(|word| *word == 0), "{len}");
         }
