@@ -121,7 +121,7 @@ impl DerefMut for Words {
 
 #[cfg(target_os = "linux")]
 mod huge {
-    use std::alloc::Layout;
+    use std::alloc::{Layout, handle_alloc_error};
     use std::ptr::null_mut;
 
     /// Zeroed memory of this layout, of which size and alignment are multiples of a page; null if
@@ -158,13 +158,11 @@ mod huge {
     /// Both came from [`map`], the first with this layout and the other with a larger one; nothing refers to them.
     pub(super) unsafe fn move_pages(from: *mut u8, layout: Layout, to: *mut u8) {
         let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
-        // SAFETY: the caller's promise; what was mapped at the target is replaced, and nothing else. Where it fails,
-        // both are as they were.
-        unsafe {
-            if libc::mremap(from.cast(), layout.size(), layout.size(), flags, to) == libc::MAP_FAILED {
-                std::ptr::copy_nonoverlapping(from, to, layout.size());
-                unmap(from, layout);
-            }
+        // SAFETY: the caller's promise; what was mapped at the target is replaced, and nothing else.
+        let moved = unsafe { libc::mremap(from.cast(), layout.size(), layout.size(), flags, to) };
+        if moved == libc::MAP_FAILED {
+            // The system has no memory for it, and what was mapped at the target may be gone.
+            handle_alloc_error(layout);
         }
     }
 
