@@ -10,8 +10,8 @@ use crate::{Barrier, SplitState};
 
 /// Rows of a piece.
 const SWEEP_ROWS: usize = 4096;
-/// Pieces between two inputs: few enough for rows that flow to wait half a millisecond (6 ns for a row of two words), so many that the
-/// sweep outruns the writes that make it copy rows before their turn.
+/// Pieces between two inputs: few enough for rows that flow to wait half a millisecond (6 ns for a row of two
+/// words), so many that the sweep outruns the writes that make it copy rows before their turn.
 const PIECES: usize = 16;
 
 /// The list of operator state that holds a source's splits.

@@ -1,5 +1,5 @@
-//! Small job graphs, random ones and all shapes that there are, over queues with room for one input: rows, watermarks and barriers get
-//! through, barriers cut where they must, and nothing waits for itself; within one process, and spread over
+//! Small job graphs, random ones and all shapes that there are, over queues with room for one input: rows,
+//! watermarks and barriers get through, barriers cut where they must, and nothing waits for itself; within one process, and spread over
 //! several that exchange rows over real connections. F31.
 
 mod random;

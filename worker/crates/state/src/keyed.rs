@@ -29,7 +29,7 @@ pub(crate) use checkpoint::{in_range, keep_rows};
 const AHEAD: usize = 32;
 /// Keys that are looked up together in a table that is near.
 const BLOCK: usize = 128;
-/// Rows of a table smaller than this stay near the core by themselves.
+/// Rows of a table smaller than this stay near the core by themselves. Tables of tests grow beyond it.
 const NEAR_BYTES: usize = if cfg!(test) { 2 << 10 } else { 256 << 10 };
 
 /// What a table holds.
@@ -119,6 +119,7 @@ pub struct KeyedTable {
     stored_once: bool,
     expiry_cursor: u32,
     scratch_keys: Keys,
+    /// Room for the positions of keys that were not found at once.
     missed: Vec<u32>,
 }
 
@@ -209,7 +210,7 @@ impl KeyedTable {
         let width = self.layout.words();
         for (at, id) in ids.iter().enumerate() {
             if visit.wants(at, *id) {
-                self.write::<false>(*id);
+                self.touch(*id);
                 visit.visit(at, *id, &mut self.rows.get_mut(*id)[width..]);
             }
         }
@@ -395,7 +396,11 @@ impl KeyedTable {
                 continue;
             }
             if visit.wants(at, id) {
-                self.write::<PLAIN>(id);
+                if PLAIN {
+                    self.dirty.set(id);
+                } else {
+                    self.touch(id);
+                }
                 visit.visit(at, id, &mut self.rows.get_mut(id)[width..]);
             }
         }
@@ -457,16 +462,6 @@ impl KeyedTable {
             self.rows.get(id)[0] == keys.words[at]
         } else {
             same_key(self.rows.get(id), keys.encoded(at), &self.slab)
-        }
-    }
-
-    /// A row is about to be written, which asks for nothing but its dirty bit if that is `PLAIN`.
-    #[inline(always)]
-    fn write<const PLAIN: bool>(&mut self, id: u32) {
-        if PLAIN {
-            self.dirty.set(id);
-        } else {
-            self.touch(id);
         }
     }
 

@@ -21,7 +21,7 @@ mod results;
 pub(super) use results::Values;
 
 /// Rows of a batch that are worked on together.
-const BLOCK: usize = 512;
+pub(super) const BLOCK: usize = 512;
 
 /// The word that counts the rows of a group.
 pub(super) const LIVE: usize = 0;
@@ -170,11 +170,10 @@ impl Accumulators {
         self.fresh.len() == 1 && self.vars.is_empty()
     }
 
-    /// A batch of so many rows in blocks that are worked on together: one after the other call by call, unless
-    /// there is nothing else to be done with them than to count them.
-    pub(super) fn blocks(&self, rows: usize) -> impl Iterator<Item = Range<usize>> + use<> {
-        let block = if self.only_counts() { rows.max(1) } else { BLOCK };
-        (0..rows).step_by(block).map(move |start| start..rows.min(start + block))
+    /// How many rows of a batch are worked on together where nothing follows a visit but [`Accumulators::update`]:
+    /// all, if that has nothing to do.
+    pub(super) fn block(&self, rows: usize) -> usize {
+        if self.only_counts() { rows.max(1) } else { BLOCK }
     }
 
     /// What the words and values mean, for the schema of the state.
@@ -262,6 +261,11 @@ impl Accumulators {
         }
         Ok(())
     }
+}
+
+/// A batch of so many rows in blocks.
+pub(super) fn blocks(rows: usize, block: usize) -> impl Iterator<Item = Range<usize>> {
+    (0..rows).step_by(block).map(move |start| start..rows.min(start + block))
 }
 
 fn numbers(input: Option<usize>, filter: Option<usize>) -> String {

@@ -12,7 +12,7 @@ use arrow_select::take::take;
 use weir_protocol::{Failure, FailureKind, StateTableInfo};
 use weir_state::{KeyedTable, Keys, StateError, StateTable, TableSpec, Visit, prefetch};
 
-use super::accumulators::{Accumulators, LIVE, Values};
+use super::accumulators::{Accumulators, BLOCK, LIVE, Values, blocks};
 use super::aggregate_call::AggregateSpec;
 use super::places::Places;
 use crate::{Chunk, Emit, Flow, RowKind, Transform, TransformContext, TransformFactory};
@@ -251,7 +251,7 @@ impl Aggregate {
         }
         self.places.start(chunk.len());
         let inputs = plan.acc.prepare(&chunk.rows)?;
-        for range in plan.acc.blocks(chunk.len()) {
+        for range in blocks(chunk.len(), plan.acc.block(chunk.len())) {
             self.count(range.clone());
             plan.acc.update(&inputs, range, &self.ids, None, &mut self.table)?;
             self.put_words();
@@ -268,7 +268,7 @@ impl Aggregate {
         self.places.start(chunk.len());
         self.touched.clear();
         let near = self.table.is_near();
-        for range in plan.acc.blocks(chunk.len()) {
+        for range in blocks(chunk.len(), BLOCK) {
             self.table.lookup_or_insert(&self.keys, range.clone(), &mut self.ids);
             self.visit(chunk, range.start);
             let signs = chunk.kinds.is_some().then_some(self.signs.as_slice());

@@ -10,7 +10,7 @@ use arrow_select::take::take_record_batch;
 use weir_protocol::{Failure, FailureKind, KeyGroupRange, StateTableInfo};
 use weir_state::{KeyedTable, Keys, SlicedTable, StateTable, TableSpec};
 
-use super::accumulators::{Accumulators, LIVE, Values};
+use super::accumulators::{Accumulators, LIVE, Values, blocks};
 use super::aggregate::{bug, key_types, state};
 use super::aggregate_call::AggregateSpec;
 use super::window_assign::{event_times, timestamps};
@@ -126,7 +126,7 @@ impl WindowAggregate {
         self.keys.fill(&keys, rows.num_rows()).map_err(state)?;
         let inputs = plan.acc.prepare(rows)?;
         let table = self.table.slice_mut(slice_end).map_err(state)?;
-        for range in plan.acc.blocks(rows.num_rows()) {
+        for range in blocks(rows.num_rows(), plan.acc.block(rows.num_rows())) {
             let mut count = |_: usize, _: u32, row: &mut [u64]| row[LIVE] += 1;
             table.visit_keys(&self.keys, range.clone(), &mut self.ids, &mut count);
             plan.acc.update(&inputs, range, &self.ids, None, table)?;
