@@ -107,7 +107,7 @@ fn cases() -> Vec<Case> {
             ),
     );
     for (label, keys, rows) in
-        [("1k", 1_000_u64, 200_000_000_u64), ("1M", 1_000_000, 200_000_000), ("10M", 10_000_000, 200_000_000)]
+        [("1k", 1_000_u64, 200_000_000_u64), ("1M", 1_000_000, 200_000_000), ("10M", 10_000_000, 400_000_000)]
     {
         let source = KEYS.replace("KEYS", &(keys - 1).to_string());
         let count = sink("k BIGINT, n BIGINT", "SELECT k, COUNT(*) FROM keys GROUP BY k");

@@ -165,7 +165,7 @@ impl Encoder {
         (part, bytes): (Part, u64),
     ) -> Result<(), Failure> {
         let open = current.open.entry(of).or_default();
-        open.rows += part.rows.num_rows();
+        open.rows += part.rows();
         open.bytes += bytes;
         open.parts.push(part);
         open.table = Some(table);

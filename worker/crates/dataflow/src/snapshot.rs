@@ -10,9 +10,9 @@ use crate::{Barrier, SplitState};
 
 /// Rows of a piece.
 const SWEEP_ROWS: usize = 4096;
-/// Pieces between two inputs: few enough for rows that flow to wait half a millisecond (6 ns for a row of two
+/// Pieces between two inputs: few enough for rows that flow to wait half a millisecond (3 ns for a row of two
 /// words), so many that the sweep outruns the writes that make it copy rows before their turn.
-const PIECES: usize = 16;
+const PIECES: usize = 32;
 
 /// The list of operator state that holds a source's splits.
 pub(crate) const SPLITS: &str = "splits";
@@ -209,7 +209,7 @@ impl Snapshot {
                 if let Some(part) = table.sweep(SWEEP_ROWS) {
                     let FrozenTable { transform, info, .. } = rest.tables[number].clone();
                     let table = number as u32;
-                    let bytes = part.rows.get_array_memory_size() as u64;
+                    let bytes = part.bytes() as u64;
                     self.events.collect(Collected::Part {
                         id,
                         completed,

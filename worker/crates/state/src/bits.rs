@@ -63,18 +63,32 @@ impl Bits {
         self.0.iter().map(|w| w.count_ones() as usize).sum()
     }
 
-    /// Clears about so many bits, the first ones from a word on, and adds them to `ids`; the next call goes on there.
-    pub(crate) fn take(&mut self, from: &mut usize, about: usize, ids: &mut Vec<u32>) {
-        while ids.len() < about
+    /// Clears about so many bits, the first ones from a word on; the next call goes on there. `run` gets the first
+    /// bit of each run, and how many there are.
+    pub(crate) fn take(&mut self, from: &mut usize, about: usize, mut run: impl FnMut(u32, u32)) {
+        let mut taken = 0;
+        while taken < about
             && let Some(word) = self.0.get_mut(*from)
         {
             let mut bits = std::mem::take(word);
+            taken += bits.count_ones() as usize;
+            let mut at = (*from * 64) as u32;
             while bits != 0 {
-                ids.push((*from * 64) as u32 + bits.trailing_zeros());
-                bits &= bits - 1;
+                let zeros = bits.trailing_zeros();
+                bits >>= zeros;
+                let ones = bits.trailing_ones();
+                run(at + zeros, ones);
+                at += zeros + ones;
+                bits = bits.checked_shr(ones).unwrap_or(0);
             }
             *from += 1;
         }
+    }
+
+    /// Words that hold them.
+    #[inline]
+    pub(crate) fn words(&self) -> usize {
+        self.0.len()
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -96,11 +110,13 @@ mod tests {
         bits.clear(64);
         bits.clear(100_000);
         assert_eq!(bits.count(), 3);
-        let (mut from, mut ids, mut rest) = (0, Vec::new(), bits.clone());
-        rest.take(&mut from, 1, &mut ids);
-        assert_eq!((from, ids.as_slice()), (1, [0, 63].as_slice()), "a word at a time");
-        rest.take(&mut from, 9, &mut ids);
-        assert_eq!((ids.as_slice(), rest.count()), ([0, 63, 199].as_slice(), 0));
+        let (mut from, mut runs, mut rest) = (0, Vec::new(), bits.clone());
+        [66, 67].into_iter().chain(128..192).for_each(|bit| rest.set(bit));
+        rest.take(&mut from, 1, |at, len| runs.push((at, len)));
+        assert_eq!((from, runs.as_slice()), (1, [(0, 1), (63, 1)].as_slice()), "a word at a time");
+        rest.take(&mut from, 99, |at, len| runs.push((at, len)));
+        assert_eq!(runs[2..], [(66, 2), (128, 64), (199, 1)]);
+        assert_eq!(rest.count(), 0);
         let mut all = Bits::ones(130);
         assert_eq!(all.count(), 130);
         all.and_not(&bits);

@@ -312,31 +312,54 @@ impl<'a> Part<'a> {
     }
 }
 
-/// The key columns of rows: their key words, `layout.words()` each, one after the other; NULLs of a
-/// word layout are those of `nulls`.
-pub(crate) fn decode_keys(
-    layout: &KeyLayout,
-    words: Vec<u64>,
-    nulls: Option<NullBuffer>,
-    slab: &Slab,
-) -> Result<Vec<ArrayRef>, ArrowError> {
-    match layout {
-        KeyLayout::Word(data_type) => Ok(vec![array_of_words(data_type, words, nulls)?]),
-        KeyLayout::Encoded(types) => {
-            let mut bytes = Vec::with_capacity(words.len() * 8);
-            let mut ends = Vec::with_capacity(words.len() / ENCODED);
-            for key in words.chunks_exact(ENCODED) {
-                if key[0] & LONG == LONG {
-                    bytes.extend_from_slice(slab.get(key[1]));
-                } else {
-                    let inline = key.iter().flat_map(|w| w.to_le_bytes()).skip(1);
-                    bytes.extend(inline.take((key[0] & LONG) as usize));
-                }
-                ends.push(bytes.len());
+/// Keys on their way from rows to columns.
+pub(crate) enum DecodedKeys<'a> {
+    Word(&'a DataType, Vec<u64>),
+    /// The encoded keys one after the other, and where each begins.
+    Encoded(&'a [DataType], Vec<u8>, Vec<usize>),
+}
+
+impl<'a> DecodedKeys<'a> {
+    /// Room for so many.
+    pub(crate) fn with_room(layout: &'a KeyLayout, keys: usize) -> Self {
+        match layout {
+            KeyLayout::Word(data_type) => Self::Word(data_type, Vec::with_capacity(keys)),
+            KeyLayout::Encoded(types) => {
+                Self::Encoded(types, Vec::with_capacity(keys * ENCODED * 8), Vec::with_capacity(keys))
             }
-            let mut cursors: Vec<usize> = Vec::with_capacity(ends.len());
-            cursors.extend(std::iter::once(0).chain(ends.iter().copied()).take(ends.len()));
-            types.iter().map(|t| decode_column(t, &bytes, &mut cursors)).collect()
+        }
+    }
+
+    /// Adds the keys of rows; `long` gives the bytes behind a handle.
+    pub(crate) fn extend<'r>(
+        &mut self,
+        rows: impl Iterator<Item = &'r [u64]>,
+        long: impl Fn(u64) -> &'r [u8],
+    ) {
+        match self {
+            Self::Word(_, words) => words.extend(rows.map(|row| row[0])),
+            Self::Encoded(_, bytes, starts) => {
+                for key in rows {
+                    starts.push(bytes.len());
+                    match long_handle(key) {
+                        Some(handle) => bytes.extend_from_slice(long(handle)),
+                        None => {
+                            let inline = key[..ENCODED].iter().flat_map(|w| w.to_le_bytes()).skip(1);
+                            bytes.extend(inline.take((key[0] & LONG) as usize));
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The key columns; which keys of a single word are NULL is not in rows.
+    pub(crate) fn columns(self, nulls: Option<NullBuffer>) -> Result<Vec<ArrayRef>, ArrowError> {
+        match self {
+            Self::Word(data_type, words) => Ok(vec![array_of_words(data_type, words, nulls)?]),
+            Self::Encoded(types, bytes, mut cursors) => {
+                types.iter().map(|t| decode_column(t, &bytes, &mut cursors)).collect()
+            }
         }
     }
 }

@@ -4,19 +4,20 @@
 //! taken out of it and put back is in `keyed/checkpoint.rs`.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use arrow_array::ArrayRef;
 use arrow_buffer::NullBuffer;
-use arrow_schema::{ArrowError, DataType, SchemaRef};
+use arrow_schema::{ArrowError, DataType};
 use weir_protocol::StateTableInfo;
 
 use crate::bits::Bits;
 use crate::index::{Index, Line, NO_ROW, candidate};
-use crate::key::{KeyLayout, Keys, decode_keys, long_handle, same_key, store_key};
+use crate::key::{DecodedKeys, KeyLayout, Keys, long_handle, same_key, store_key};
+use crate::part::Form;
 use crate::processor::prefetch;
 use crate::rows::Rows;
 use crate::slab::Slab;
-use crate::stored::stored_schema;
 use crate::{StateError, TableStats};
 
 mod checkpoint;
@@ -58,10 +59,6 @@ impl TableSpec {
             schema: format!("({}) -> {}", types(&self.keys), self.meaning),
         }
     }
-
-    pub(crate) fn stored(&self, sliced: bool) -> SchemaRef {
-        stored_schema(&self.info(), sliced, &self.keys, self.words.len(), &self.vars)
-    }
 }
 
 /// What is done with the rows of the keys of a batch.
@@ -97,7 +94,7 @@ pub struct KeyedTable {
     spec: TableSpec,
     max_parallelism: u32,
     layout: KeyLayout,
-    stored: SchemaRef,
+    form: Arc<Form>,
     index: Index,
     rows: Rows,
     slab: Slab,
@@ -129,11 +126,12 @@ impl KeyedTable {
     /// # Errors
     /// A type that can't be a key.
     pub fn new(spec: TableSpec, max_parallelism: u32) -> Result<Self, StateError> {
-        let layout = KeyLayout::new(&spec.keys)?;
+        let form = Form::new(&spec, false)?;
+        let layout = form.layout.clone();
         let width = layout.words() + spec.words.len() + spec.vars.len();
         Ok(Self {
             index: Index::with_room(0),
-            stored: spec.stored(false),
+            form: Arc::new(form),
             rows: Rows::new(width),
             slab: Slab::default(),
             null_row: None,
@@ -197,7 +195,7 @@ impl KeyedTable {
     ) {
         ids.clear();
         self.give_back(range.len() * 2);
-        let plain = self.frozen.is_none() && self.dead_count == 0;
+        let plain = self.dead_count == 0 && self.frozen.as_ref().is_none_or(Frozen::has_all);
         match (self.is_near(), &self.layout) {
             (true, KeyLayout::Word(_)) => self.look_up_near::<true>(keys, range, ids),
             (true, KeyLayout::Encoded(_)) => self.look_up_near::<false>(keys, range, ids),
@@ -237,7 +235,7 @@ impl KeyedTable {
     #[inline]
     pub fn touch(&mut self, id: u32) {
         self.dirty.set(id);
-        if self.frozen.is_some() {
+        if self.frozen.as_ref().is_some_and(|f| !f.has_all()) {
             self.save(id);
         }
         if self.dead_count > 0 {
@@ -302,13 +300,10 @@ impl KeyedTable {
     /// # Errors
     /// Never for rows of this table.
     pub fn keys_of(&self, ids: &[u32]) -> Result<Vec<ArrayRef>, ArrowError> {
-        let width = self.layout.words();
-        let mut words = Vec::with_capacity(ids.len() * width);
-        for id in ids {
-            words.extend_from_slice(&self.rows.get(*id)[..width]);
-        }
+        let mut keys = DecodedKeys::with_room(&self.layout, ids.len());
+        keys.extend(ids.iter().map(|id| self.rows.get(*id)), |handle| self.slab.get(handle));
         let nulls = self.null_row.map(|null| NullBuffer::from_iter(ids.iter().map(|id| *id != null)));
-        decode_keys(&self.layout, words, nulls.filter(|n| n.null_count() > 0), &self.slab)
+        keys.columns(nulls.filter(|n| n.null_count() > 0))
     }
 
     /// Looks at the next `max_rows` rows in turn and removes those whose word number `word` (a time

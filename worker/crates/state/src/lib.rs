@@ -11,6 +11,7 @@ mod index;
 mod key;
 mod keyed;
 mod memory;
+mod part;
 mod processor;
 mod rows;
 mod slab;
@@ -24,10 +25,11 @@ use arrow_schema::DataType;
 pub use hash::{HASH_OF_NO_COLUMNS, can_be_key, hash_keys};
 pub use key::Keys;
 pub use keyed::{KeyedTable, TableSpec, Visit};
+pub use part::Part;
 pub use processor::prefetch;
 pub use sliced::SlicedTable;
 pub use stored::{encode_parts, starts_base};
-pub use table::{Part, StateTable, TableStats};
+pub use table::{StateTable, TableStats};
 pub use timer::TimerTable;
 
 /// What can be wrong with state.

@@ -40,6 +40,11 @@ impl Rows {
         self.stride * 8
     }
 
+    /// Words of a row.
+    pub(crate) fn stride(&self) -> usize {
+        self.stride
+    }
+
     /// The next id, with a row of zeros.
     pub(crate) fn push(&mut self) -> u32 {
         let id = self.len;
@@ -62,6 +67,13 @@ impl Rows {
     pub(crate) fn get(&self, id: u32) -> &[u64] {
         let at = id as usize * self.stride;
         &self.words[at..at + self.stride]
+    }
+
+    /// So many rows from one on, one after the other.
+    #[inline]
+    pub(crate) fn run(&self, id: u32, rows: u32) -> &[u64] {
+        let at = id as usize * self.stride;
+        &self.words[at..at + rows as usize * self.stride]
     }
 
     #[inline]

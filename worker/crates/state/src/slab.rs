@@ -94,6 +94,19 @@ impl Slab {
     }
 }
 
+/// Adds a value to others that lie one after the other; the handle by which [`appended`] finds it there.
+pub(crate) fn append(to: &mut Vec<u8>, value: &[u8]) -> u64 {
+    let handle = (to.len() as u64 + 1) << 31 | value.len() as u64;
+    to.extend_from_slice(value);
+    handle
+}
+
+/// The value that [`append`] added to these.
+pub(crate) fn appended(values: &[u8], handle: u64) -> &[u8] {
+    let (start, len) = parts(handle);
+    &values[start..start + len]
+}
+
 fn parts(handle: u64) -> (usize, usize) {
     ((handle >> 31) as usize - 1, handle as usize & LONGEST)
 }

@@ -3,15 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, UInt8Type};
-use arrow_array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt8Array, new_null_array};
-use arrow_schema::{ArrowError, SchemaRef};
-use arrow_select::concat::concat_batches;
 use weir_protocol::{KeyGroupRange, StateTableInfo};
 
 use crate::keyed::{in_range, keep_rows};
-use crate::stored::{SLICE_GONE, decode_block, part_rows};
+use crate::part::{Form, Gathered};
+use crate::stored::{SLICE_GONE, decode_block};
 use crate::{KeyedTable, Part, StateError, StateTable, TableSpec, TableStats};
 
 /// One [`KeyedTable`] for each slice, named by a number such as the end of its time.
@@ -19,7 +18,7 @@ use crate::{KeyedTable, Part, StateError, StateTable, TableSpec, TableStats};
 pub struct SlicedTable {
     spec: TableSpec,
     max_parallelism: u32,
-    stored: SchemaRef,
+    form: Arc<Form>,
     slices: BTreeMap<i64, KeyedTable>,
     /// Slices that went away and that a checkpoint may hold.
     dropped: BTreeSet<i64>,
@@ -46,9 +45,8 @@ impl SlicedTable {
     /// # Errors
     /// A type that can't be a key.
     pub fn new(spec: TableSpec, max_parallelism: u32) -> Result<Self, StateError> {
-        KeyedTable::new(spec.clone(), max_parallelism)?;
         Ok(Self {
-            stored: spec.stored(true),
+            form: Arc::new(Form::new(&spec, true)?),
             spec,
             max_parallelism,
             slices: BTreeMap::new(),
@@ -101,11 +99,11 @@ impl SlicedTable {
     }
 
     /// The next rows of one slice to be swept.
-    fn next_rows(&mut self, max_rows: usize) -> Option<(i64, usize, Vec<ArrayRef>)> {
+    fn next_rows(&mut self, max_rows: usize) -> Option<(i64, Gathered)> {
         let frozen = self.frozen.as_mut()?;
         while let Some((slice, table)) = frozen.leaving.last_mut() {
             match table.sweep_rows(max_rows) {
-                Some((_, rows, columns)) if rows > 0 => return Some((*slice, rows, columns)),
+                Some((_, rows)) if rows.len() > 0 => return Some((*slice, rows)),
                 Some(_) => {}
                 None => {
                     frozen.leaving.pop();
@@ -114,58 +112,13 @@ impl SlicedTable {
         }
         for (slice, table) in self.slices.range_mut(frozen.cursor..) {
             frozen.cursor = *slice;
-            while let Some((_, rows, columns)) = table.sweep_rows(max_rows) {
-                if rows > 0 {
-                    return Some((*slice, rows, columns));
+            while let Some((_, rows)) = table.sweep_rows(max_rows) {
+                if rows.len() > 0 {
+                    return Some((*slice, rows));
                 }
             }
         }
         None
-    }
-
-    fn gone_rows(&self, gone: Vec<i64>) -> Result<RecordBatch, ArrowError> {
-        let rows = gone.len();
-        let mut columns: Vec<ArrayRef> =
-            vec![Arc::new(Int64Array::from(gone)), Arc::new(UInt8Array::from(vec![SLICE_GONE; rows]))];
-        for field in &self.stored.fields()[2..] {
-            columns.push(if field.is_nullable() {
-                new_null_array(field.data_type(), rows)
-            } else {
-                Arc::new(arrow_array::UInt64Array::from(vec![0; rows]))
-            });
-        }
-        part_rows(&self.stored, columns, rows)
-    }
-
-    fn slice_rows(&self, slice: i64, rows: usize, columns: Vec<ArrayRef>) -> Result<RecordBatch, ArrowError> {
-        let mut all: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(vec![slice; rows]))];
-        all.extend(columns);
-        part_rows(&self.stored, all, rows)
-    }
-
-    fn sweep_part(&mut self, max_rows: usize) -> Result<Option<Part>, ArrowError> {
-        let Some(frozen) = &mut self.frozen else { return Ok(None) };
-        let starts_base = std::mem::take(&mut frozen.starts_base);
-        let gone = std::mem::take(&mut frozen.gone);
-        let mut batches = Vec::new();
-        let mut count = gone.len();
-        if !gone.is_empty() {
-            batches.push(self.gone_rows(gone)?);
-        }
-        while count < max_rows.max(1)
-            && let Some((slice, rows, columns)) = self.next_rows(max_rows - count)
-        {
-            batches.push(self.slice_rows(slice, rows, columns)?);
-            count += rows;
-        }
-        if batches.is_empty() && !starts_base {
-            return Ok(None);
-        }
-        let rows = match batches.as_slice() {
-            [one] => one.clone(),
-            several => concat_batches(&self.stored, several)?,
-        };
-        Ok(Some(Part { rows, starts_base }))
     }
 
     fn restore_batch(&mut self, batch: &RecordBatch, range: KeyGroupRange) -> Result<(), StateError> {
@@ -173,29 +126,29 @@ impl SlicedTable {
         let inside = in_range(batch, keys, range, self.max_parallelism)?;
         let names = batch.column(0).as_primitive::<Int64Type>().values();
         let gone = batch.column(1).as_primitive::<UInt8Type>().values();
-        for (name, _) in names.iter().zip(gone).filter(|(_, gone)| **gone == SLICE_GONE) {
-            if let Some(table) = self.slices.get_mut(name) {
-                table.remove_stored(range)?;
-                if table.is_empty() {
-                    self.slices.remove(name);
+        let is_gone = |at: usize| gone[at] == SLICE_GONE;
+        let columns: Vec<usize> = (1..batch.num_columns()).collect();
+        let mut start = 0;
+        while start < batch.num_rows() {
+            let (name, all) = (names[start], is_gone(start));
+            let same = (start..batch.num_rows()).take_while(|at| names[*at] == name && is_gone(*at) == all);
+            let len = same.count();
+            if all {
+                if let Some(table) = self.slices.get_mut(&name) {
+                    table.remove_stored(range)?;
+                    if table.is_empty() {
+                        self.slices.remove(&name);
+                    }
                 }
-            }
-        }
-        let present: BTreeSet<i64> =
-            names.iter().zip(gone).filter(|(_, gone)| **gone != SLICE_GONE).map(|(name, _)| *name).collect();
-        for name in present {
-            let mask: BooleanArray = (0..batch.num_rows())
-                .map(|i| Some(names[i] == name && gone[i] != SLICE_GONE && inside.value(i)))
-                .collect();
-            if mask.true_count() > 0 {
-                let rows = keep_rows(batch, &mask, &self.spec.name)?;
-                let columns: Vec<usize> = (1..rows.num_columns()).collect();
-                let rows = rows.project(&columns).map_err(|e| StateError::Block {
+            } else if inside.slice(start, len).true_count() > 0 {
+                let rows = batch.slice(start, len).project(&columns).map_err(|e| StateError::Block {
                     table: self.spec.name.clone(),
                     reason: e.to_string(),
                 })?;
+                let rows = keep_rows(&rows, &inside.slice(start, len), &self.spec.name)?;
                 self.slice_mut(name)?.restore_rows(&rows)?;
             }
+            start += len;
         }
         Ok(())
     }
@@ -207,7 +160,7 @@ impl StateTable for SlicedTable {
     }
 
     fn restore(&mut self, block: &[u8], range: KeyGroupRange) -> Result<(), StateError> {
-        for batch in decode_block(block, &self.stored)? {
+        for batch in decode_block(block, &self.form.stored)? {
             self.restore_batch(&batch, range)?;
         }
         Ok(())
@@ -225,7 +178,18 @@ impl StateTable for SlicedTable {
     }
 
     fn sweep(&mut self, max_rows: usize) -> Option<Part> {
-        self.sweep_part(max_rows).expect("rows of this table have the types of this table")
+        let frozen = self.frozen.as_mut()?;
+        let starts_base = std::mem::take(&mut frozen.starts_base);
+        let slices_gone = std::mem::take(&mut frozen.gone);
+        let mut part = Part { form: self.form.clone(), starts_base, slices_gone, pieces: Vec::new() };
+        let mut wanted = max_rows.max(1).saturating_sub(part.rows());
+        while wanted > 0
+            && let Some(piece) = self.next_rows(wanted)
+        {
+            wanted = wanted.saturating_sub(piece.1.len());
+            part.pieces.push(piece);
+        }
+        (part.rows() > 0 || starts_base).then_some(part)
     }
 
     fn completed(&mut self) {

@@ -4,26 +4,24 @@
 //! ```text
 //! "WEIRSTB" version(1)  flags(1: bit 0 starts a base)  xxh3-64 of flags and body (8, little endian)  body
 //! ```
-//! The name and the schema text of the table are metadata of the stream's schema. A column of 64 bits of which all
-//! values fit into 32 is stored as `UInt32`.
+//! The name and the schema text of the table are metadata of the stream's schema. A column of 64 bits is
+//! stored as one of 8, 16 or 32 (`UInt8`, `UInt16`, `UInt32`) if all its values fit.
 
 use std::collections::HashMap;
 use std::io::Cursor;
 use std::sync::Arc;
 
-use arrow_array::cast::AsArray;
-use arrow_array::types::UInt32Type;
-use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
-use arrow_buffer::ScalarBuffer;
+use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_ipc::CompressionType;
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
-use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
 use weir_protocol::StateTableInfo;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::key::array_of_words;
+use crate::key::{array_of_words, words_of};
+use crate::part::batches_of;
 use crate::{Part, StateError};
 
 const MAGIC: &[u8; 8] = b"WEIRSTB\x01";
@@ -76,13 +74,13 @@ pub fn encode_parts(parts: &[Part]) -> Result<Bytes, StateError> {
             reason: "there are no rows to encode".to_owned(),
         });
     };
-    let table = first.rows.schema().metadata().get(TABLE).cloned().unwrap_or_default();
+    let table = first.form.stored.metadata().get(TABLE).cloned().unwrap_or_default();
     let fail =
         |e: arrow_schema::ArrowError| StateError::Block { table: table.clone(), reason: e.to_string() };
-    let (schema, batches) = narrowed(parts).map_err(fail)?;
+    let (schema, batches) = batches_of(&first.form, parts).map_err(fail)?;
     let flags = if first.starts_base { STARTS_BASE } else { 0 };
     let bytes: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
-    let mut block = Vec::with_capacity(HEADER + bytes / 2);
+    let mut block = Vec::with_capacity(HEADER + bytes);
     block.extend_from_slice(MAGIC);
     block.push(flags);
     block.extend_from_slice(&[0; 8]);
@@ -91,44 +89,11 @@ pub fn encode_parts(parts: &[Part]) -> Result<Bytes, StateError> {
     let mut writer = StreamWriter::try_new_with_options(&mut block, &schema, options).map_err(fail)?;
     batches.iter().try_for_each(|rows| writer.write(rows)).and_then(|()| writer.finish()).map_err(fail)?;
     drop(writer);
+    // It waits for others, and for the store.
+    block.shrink_to_fit();
     let sum = checksum(&block);
     block[MAGIC.len() + 1..HEADER].copy_from_slice(&sum.to_le_bytes());
     Ok(block.into())
-}
-
-/// The rows of parts, with columns of 64 bits of which all values fit into 32 as such: that halves what is left to
-/// compress, which is most of the work.
-fn narrowed(parts: &[Part]) -> Result<(SchemaRef, Vec<RecordBatch>), arrow_schema::ArrowError> {
-    let schema = parts[0].rows.schema();
-    let narrow = |c: &usize| parts.iter().all(|p| words(p.rows.column(*c)).is_some_and(|w| fit(&w)));
-    let narrow: Vec<usize> = (0..schema.fields().len()).filter(narrow).collect();
-    let mut fields: Vec<FieldRef> = schema.fields().to_vec();
-    for c in &narrow {
-        fields[*c] = Arc::new(fields[*c].as_ref().clone().with_data_type(DataType::UInt32));
-    }
-    let schema = Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()));
-    let batches = parts.iter().map(|part| {
-        let mut columns = part.rows.columns().to_vec();
-        for c in &narrow {
-            let values =
-                words(&columns[*c]).unwrap_or_default().iter().map(|w| *w as u32).collect::<Vec<_>>();
-            columns[*c] = Arc::new(UInt32Array::new(values.into(), columns[*c].nulls().cloned()));
-        }
-        part_rows(&schema, columns, part.rows.num_rows())
-    });
-    let batches = batches.collect::<Result<_, _>>()?;
-    Ok((schema, batches))
-}
-
-/// The values of a column of 64 bits.
-fn words(column: &ArrayRef) -> Option<ScalarBuffer<u64>> {
-    let data = column.to_data();
-    let wide = column.data_type().primitive_width() == Some(size_of::<u64>());
-    wide.then(|| ScalarBuffer::new(data.buffers()[0].clone(), data.offset(), data.len()))
-}
-
-fn fit(words: &[u64]) -> bool {
-    words.iter().fold(0, |all, word| all | word) <= u64::from(u32::MAX)
 }
 
 /// A column as it is expected, if it was narrowed.
@@ -136,14 +101,17 @@ fn widened(column: &ArrayRef, expected: &DataType) -> Result<ArrayRef, arrow_sch
     if column.data_type() == expected {
         return Ok(column.clone());
     }
-    let values = column.as_primitive::<UInt32Type>().values().iter().map(|v| u64::from(*v)).collect();
-    array_of_words(expected, values, column.nulls().cloned())
+    let mut words = Vec::with_capacity(column.len());
+    words_of(column.as_ref(), &mut words);
+    array_of_words(expected, words, column.nulls().cloned())
 }
 
 /// Whether columns of one kind can be had from those of the other.
 fn widens(stored: &Field, expected: &Field) -> bool {
     let wide = expected.data_type().primitive_width() == Some(size_of::<u64>());
-    stored == expected || wide && *stored == expected.clone().with_data_type(DataType::UInt32)
+    let narrow = matches!(stored.data_type(), DataType::UInt8 | DataType::UInt16 | DataType::UInt32);
+    stored == expected
+        || wide && narrow && *stored == expected.clone().with_data_type(stored.data_type().clone())
 }
 
 fn checksum(block: &[u8]) -> u64 {
@@ -227,38 +195,49 @@ pub(crate) fn part_rows(
 
 #[cfg(test)]
 mod tests {
-    use arrow_array::{Int64Array, UInt8Array, UInt64Array};
+    use arrow_array::Int64Array;
+    use weir_protocol::KeyGroupRange;
 
     use super::*;
+    use crate::{KeyedTable, Keys, StateTable, TableSpec};
+
+    fn table(key: DataType) -> KeyedTable {
+        let spec = TableSpec {
+            name: "t".to_owned(),
+            keys: vec![key],
+            ungrouped: 0,
+            words: vec![0],
+            vars: Vec::new(),
+            meaning: "test".to_owned(),
+        };
+        KeyedTable::new(spec, 1).expect("can be keys")
+    }
 
     #[test]
-    fn columns_come_back_as_they_were_whether_they_fit_into_32_bits_or_not() {
-        let info = StateTableInfo { name: "t".to_owned(), schema: "test".to_owned() };
-        let schema = stored_schema(&info, false, &[DataType::Int64], 1, &[]);
-        let most = i64::from(u32::MAX);
-        for (last, narrow) in [(most, true), (most + 1, false), (-1, false), (i64::MIN, false)] {
-            let part = |starts_base, keys: Vec<Option<i64>>| {
-                let words = UInt64Array::from_iter_values(0..keys.len() as u64);
-                let columns: Vec<ArrayRef> = vec![
-                    Arc::new(UInt8Array::from(vec![THERE; keys.len()])),
-                    Arc::new(Int64Array::from(keys)),
-                    Arc::new(words),
-                ];
-                let rows = part_rows(&schema, columns, 3).expect("fits");
-                Part { rows: rows.slice(1, 2), starts_base }
-            };
-            let parts =
-                [part(true, vec![Some(1), None, Some(7)]), part(false, vec![Some(-1), Some(0), Some(last)])];
-            let block = encode_parts(&parts).expect("encodes");
+    fn columns_are_as_narrow_as_their_values_and_come_back_as_they_were() {
+        let narrow = [(255, DataType::UInt8), (256, DataType::UInt16), (65_535, DataType::UInt16)];
+        let wider = [(65_536, DataType::UInt32), (4_294_967_295, DataType::UInt32)];
+        let whole = [4_294_967_296, -1, i64::MIN].map(|last| (last, DataType::Int64));
+        for (last, expected) in narrow.into_iter().chain(wider).chain(whole) {
+            let all: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None, Some(7), Some(0), Some(last)]));
+            let mut keys = Keys::new(&[DataType::Int64]).expect("can be keys");
+            keys.fill(&[all], 5).expect("is declared");
+            let mut source = table(DataType::Int64);
+            source.visit_keys(&keys, 0..5, &mut Vec::new(), &mut |at: usize, _: u32, row: &mut [u64]| {
+                row[0] = at as u64 * 1_000;
+            });
+            source.freeze(true);
+            let block = encode_parts(&[source.sweep(9).expect("rows")]).expect("encodes");
             let stored =
                 StreamReader::try_new(Cursor::new(&block[HEADER..]), None).expect("is a stream").schema();
             let types: Vec<_> = stored.fields().iter().map(|f| f.data_type().clone()).collect();
-            let key = if narrow { DataType::UInt32 } else { DataType::Int64 };
-            assert_eq!(types, [DataType::UInt8, key, DataType::UInt32]);
-            let back = decode_block(&block, &schema).expect("decodes");
-            assert!(back.iter().eq(parts.iter().map(|p| &p.rows)), "{last}: {back:?}");
-            let other = stored_schema(&info, false, &[DataType::Utf8], 1, &[]);
-            assert!(decode_block(&block, &other).is_err());
+            assert_eq!(types, [DataType::UInt8, expected, DataType::UInt16], "{last}");
+            let mut back = table(DataType::Int64);
+            back.restore(&block, KeyGroupRange::all(1)).expect("decodes");
+            let found = (0..5).map(|at| back.find(&keys, at).map(|id| back.row(id)[0]));
+            assert!(found.eq([0, 1_000, 2_000, 3_000, 4_000].map(Some)), "{last}");
+            let error = table(DataType::Utf8).restore(&block, KeyGroupRange::all(1)).expect_err("are others");
+            assert!(error.to_string().contains("\"t\""), "{error}");
         }
     }
 }

@@ -1,18 +1,8 @@
 //! The contract of a table of keyed state with a checkpoint.
 
-use arrow_array::RecordBatch;
 use weir_protocol::{KeyGroupRange, StateTableInfo};
 
-use crate::StateError;
-
-/// Rows of a table as they were at a barrier, taken out on the slot's thread and encoded elsewhere.
-#[derive(Debug)]
-pub struct Part {
-    /// The rows: key, values and tombstones in the table's own stored form.
-    pub rows: RecordBatch,
-    /// Whether this is the first part of a base: what came before it no longer counts.
-    pub starts_base: bool,
-}
+use crate::{Part, StateError};
 
 /// What a table occupies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -3,12 +3,9 @@
 //! A freeze keeps which rows are to go out as bits. The sweep takes them out in the order of their
 //! ids; a row that is about to be written before its turn is copied first.
 
-use std::sync::Arc;
-
 use arrow_array::cast::AsArray;
 use arrow_array::types::{UInt8Type, UInt64Type};
-use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt8Array, UInt64Array};
-use arrow_buffer::NullBuffer;
+use arrow_array::{Array, BooleanArray, RecordBatch};
 use arrow_schema::ArrowError;
 use arrow_select::filter::filter_record_batch;
 use weir_protocol::{KeyGroupRange, StateTableInfo, key_group};
@@ -16,8 +13,9 @@ use weir_protocol::{KeyGroupRange, StateTableInfo, key_group};
 use super::KeyedTable;
 use crate::bits::Bits;
 use crate::hash::{HASH_OF_NO_COLUMNS, VarColumn, hash_keys};
-use crate::key::{Keys, decode_keys, var_array};
-use crate::stored::{GONE, THERE, decode_block, part_rows};
+use crate::key::Keys;
+use crate::part::Gathered;
+use crate::stored::{THERE, decode_block};
 use crate::{Part, StateError, StateTable, TableStats};
 
 /// Rows that are saved in one piece, so that nothing is copied when there are more of them.
@@ -38,37 +36,9 @@ pub(crate) struct Frozen {
     handles: Vec<u64>,
 }
 
-/// Whole rows one after the other, with what is not in their words.
-#[derive(Debug, Default)]
-struct Gathered {
-    words: Vec<u64>,
-    gone: Vec<u8>,
-    /// Position of the row of the NULL key.
-    null_key: Option<usize>,
-}
-
-impl Gathered {
-    /// Room for rows of so many words each.
-    fn with_room(stride: usize) -> Self {
-        Self {
-            words: Vec::with_capacity(SAVED_ROWS * stride),
-            gone: Vec::with_capacity(SAVED_ROWS),
-            null_key: None,
-        }
-    }
-
-    fn push(&mut self, row: &[u64], gone: bool, null_key: bool) {
-        if null_key {
-            self.null_key = Some(self.gone.len());
-        }
-        self.words.extend_from_slice(row);
-        self.gone.push(if gone { GONE } else { THERE });
-    }
-}
-
 impl Frozen {
     pub(crate) fn bytes(&self) -> usize {
-        let saved: usize = self.saved.iter().map(|piece| piece.words.capacity() * 8).sum();
+        let saved: usize = self.saved.iter().map(Gathered::bytes).sum();
         self.left.bytes() + self.changed.bytes() + self.dead.len() * 4 + saved
     }
 
@@ -76,6 +46,12 @@ impl Frozen {
     #[inline]
     pub(super) fn prefetch(&self, id: u32) {
         self.left.prefetch(id);
+    }
+
+    /// Whether no row is left to be swept: those that are written need not be saved any more.
+    #[inline]
+    pub(super) fn has_all(&self) -> bool {
+        self.cursor >= self.left.words()
     }
 
     pub(crate) fn keep_handle(&mut self, handle: u64) {
@@ -93,14 +69,19 @@ impl KeyedTable {
     pub(super) fn save(&mut self, id: u32) {
         if let Some(frozen) = self.frozen.as_mut().filter(|f| f.left.get(id)) {
             frozen.left.clear(id);
-            // The bits of dead rows are far, too.
-            let gone = self.dead_count > 0 && self.dead.get(id);
-            let full = |last: &Gathered| last.gone.len() == SAVED_ROWS;
+            let full = |last: &Gathered| last.len() == SAVED_ROWS;
             if frozen.saved.last().is_none_or(full) {
-                frozen.saved.push(Gathered::with_room(self.rows.row_bytes() / 8));
+                frozen.saved.push(Gathered::with_room(SAVED_ROWS, self.rows.stride()));
             }
             if let Some(last) = frozen.saved.last_mut() {
-                last.push(self.rows.get(id), gone, self.null_row == Some(id));
+                last.extend(self.rows.get(id), 1);
+                // The bits of dead rows are far, too.
+                if self.dead_count > 0 && self.dead.get(id) {
+                    last.set_gone(last.len() - 1);
+                }
+                if self.null_row == Some(id) {
+                    last.set_null_key(last.len() - 1);
+                }
             }
         }
     }
@@ -133,63 +114,33 @@ impl KeyedTable {
         });
     }
 
-    /// Takes out about `max_rows` rows: whether they start a base, how many they are, and their
-    /// columns from `#gone` on.
-    pub(crate) fn sweep_rows(&mut self, max_rows: usize) -> Option<(bool, usize, Vec<ArrayRef>)> {
+    /// Takes out about `max_rows` rows, and whether they start a base.
+    pub(crate) fn sweep_rows(&mut self, max_rows: usize) -> Option<(bool, Gathered)> {
         self.give_back(max_rows);
         let frozen = self.frozen.as_mut()?;
-        let saved = frozen.saved.pop().unwrap_or_default();
-        let wanted = max_rows.max(1).saturating_sub(saved.gone.len());
-        let mut ids = Vec::with_capacity(wanted + u64::BITS as usize);
-        frozen.left.take(&mut frozen.cursor, wanted, &mut ids);
+        let mut rows = frozen.saved.pop().unwrap_or_default();
+        let wanted = max_rows.max(1).saturating_sub(rows.len());
+        if rows.len() == 0 && !frozen.has_all() {
+            let most = (wanted + u64::BITS as usize).min(self.rows.len());
+            rows = Gathered::with_room(most, self.rows.stride());
+        }
+        frozen.left.take(&mut frozen.cursor, wanted, |id, count| {
+            let start = rows.len();
+            rows.extend(self.rows.run(id, count), count as usize);
+            let run = id..id + count;
+            if self.dead_count > 0 {
+                run.clone()
+                    .zip(start..)
+                    .filter(|(id, _)| self.dead.get(*id))
+                    .for_each(|(_, at)| rows.set_gone(at));
+            }
+            if let Some(null) = self.null_row.filter(|null| run.contains(null)) {
+                rows.set_null_key(start + (null - id) as usize);
+            }
+        });
         let starts_base = std::mem::take(&mut frozen.starts_base);
-        let rows = saved.gone.len() + ids.len();
-        if rows == 0 && !starts_base {
-            return None;
-        }
-        let columns = self.columns(&saved, &ids).expect("rows of this table have the types of this table");
-        Some((starts_base, rows, columns))
-    }
-
-    /// The columns of the rows that were saved, and of those with the ids that were taken.
-    fn columns(&self, saved: &Gathered, ids: &[u32]) -> Result<Vec<ArrayRef>, ArrowError> {
-        let (stride, keys) = (self.rows.row_bytes() / 8, self.layout.words());
-        let count = saved.gone.len() + ids.len();
-        let mut gone = Vec::with_capacity(count);
-        gone.extend_from_slice(&saved.gone);
-        gone.resize(count, THERE);
-        if self.dead_count > 0 {
-            let dead = ids.iter().map(|id| if self.dead.get(*id) { GONE } else { THERE });
-            gone[saved.gone.len()..].iter_mut().zip(dead).for_each(|(gone, dead)| *gone = dead);
-        }
-        let mut key_words = Vec::with_capacity(count * keys);
-        let saved_rows = saved.words.chunks_exact(stride);
-        saved_rows.clone().for_each(|row| key_words.extend_from_slice(&row[..keys]));
-        match keys {
-            1 => key_words.extend(ids.iter().map(|id| self.rows.get(*id)[0])),
-            _ => ids.iter().for_each(|id| key_words.extend_from_slice(&self.rows.get(*id)[..keys])),
-        }
-        let null_id = || ids.iter().position(|id| self.null_row == Some(*id)).map(|at| saved.gone.len() + at);
-        let null_key = saved.null_key.or_else(|| self.null_row.and_then(|_| null_id()));
-        let nulls = null_key.map(|null| NullBuffer::from_iter((0..count).map(|i| i != null)));
-        let word = |w: usize| {
-            let mut words = Vec::with_capacity(count);
-            words.extend(saved_rows.clone().map(|row| row[keys + w]));
-            words.extend(ids.iter().map(|id| self.rows.get(*id)[keys + w]));
-            words
-        };
-        let mut columns: Vec<ArrayRef> = vec![Arc::new(UInt8Array::from(gone))];
-        columns.extend(decode_keys(&self.layout, key_words, nulls, &self.slab)?);
-        for w in 0..self.spec.words.len() {
-            columns.push(Arc::new(UInt64Array::from(word(w))));
-        }
-        for (v, data_type) in self.spec.vars.iter().enumerate() {
-            let handles = word(self.spec.words.len() + v);
-            let values: Vec<Option<&[u8]>> =
-                handles.iter().map(|handle| (*handle != 0).then(|| self.slab.get(*handle))).collect();
-            columns.push(var_array(data_type, &values)?);
-        }
-        Ok(columns)
+        rows.complete(&self.form, &self.slab);
+        (rows.len() > 0 || starts_base).then_some((starts_base, rows))
     }
 
     /// See [`StateTable::completed`].
@@ -209,7 +160,7 @@ impl KeyedTable {
         }
     }
 
-    /// Takes in rows with the columns of [`KeyedTable::sweep_rows`].
+    /// Takes in rows with the columns of their stored form from `#gone` on.
     pub(crate) fn restore_rows(&mut self, batch: &RecordBatch) -> Result<(), StateError> {
         self.stored_once = true;
         let (key_count, word_count) = (self.spec.keys.len(), self.spec.words.len());
@@ -322,7 +273,7 @@ impl StateTable for KeyedTable {
     }
 
     fn restore(&mut self, block: &[u8], range: KeyGroupRange) -> Result<(), StateError> {
-        for batch in decode_block(block, &self.stored)? {
+        for batch in decode_block(block, &self.form.stored)? {
             let keys = 1 + self.spec.ungrouped..1 + self.spec.keys.len();
             let mask = in_range(&batch, keys, range, self.max_parallelism)?;
             self.restore_rows(&keep_rows(&batch, &mask, &self.spec.name)?)?;
@@ -335,9 +286,8 @@ impl StateTable for KeyedTable {
     }
 
     fn sweep(&mut self, max_rows: usize) -> Option<Part> {
-        let (starts_base, rows, columns) = self.sweep_rows(max_rows)?;
-        let rows = part_rows(&self.stored, columns, rows).expect("the columns are those of the schema");
-        Some(Part { rows, starts_base })
+        let (starts_base, rows) = self.sweep_rows(max_rows)?;
+        Some(Part { form: self.form.clone(), starts_base, slices_gone: Vec::new(), pieces: vec![(0, rows)] })
     }
 
     fn completed(&mut self) {

@@ -1,0 +1,292 @@
+//! Rows on their way into a checkpoint: copied as they lie in the table on its slot's thread, made columns elsewhere.
+
+use std::sync::Arc;
+
+use arrow_array::types::{UInt8Type, UInt16Type, UInt32Type};
+use arrow_array::{
+    Array, ArrayRef, ArrowPrimitiveType, Int64Array, PrimitiveArray, RecordBatch, UInt8Array, UInt64Array,
+    new_null_array,
+};
+use arrow_buffer::NullBuffer;
+use arrow_schema::{ArrowError, DataType, FieldRef, Schema, SchemaRef};
+
+use crate::key::{DecodedKeys, KeyLayout, array_of_words, long_handle, var_array, words_of};
+use crate::slab::{self, Slab};
+use crate::stored::{GONE, SLICE_GONE, THERE, part_rows, stored_schema};
+use crate::{StateError, TableSpec};
+
+/// How the rows of a table lie in memory, and how they are stored.
+#[derive(Debug)]
+pub(crate) struct Form {
+    pub(crate) layout: KeyLayout,
+    /// Words that follow those of the key.
+    words: usize,
+    /// Values of varying length, whose handles follow.
+    vars: Vec<DataType>,
+    /// Whether rows belong to slices.
+    sliced: bool,
+    /// The columns as they are stored, unless they are narrowed.
+    pub(crate) stored: SchemaRef,
+}
+
+impl Form {
+    /// # Errors
+    /// A type that can't be a key.
+    pub(crate) fn new(spec: &TableSpec, sliced: bool) -> Result<Self, StateError> {
+        Ok(Self {
+            layout: KeyLayout::new(&spec.keys)?,
+            words: spec.words.len(),
+            vars: spec.vars.clone(),
+            sliced,
+            stored: stored_schema(&spec.info(), sliced, &spec.keys, spec.words.len(), &spec.vars),
+        })
+    }
+}
+
+/// Rows of a table as they were at a barrier, taken out on the slot's thread and encoded elsewhere.
+#[derive(Debug)]
+pub struct Part {
+    pub(crate) form: Arc<Form>,
+    /// Whether this is the first part of a base: what came before it no longer counts.
+    pub starts_base: bool,
+    /// Slices that went away with all their rows.
+    pub(crate) slices_gone: Vec<i64>,
+    /// Rows, each piece of one slice if the table has slices.
+    pub(crate) pieces: Vec<(i64, Gathered)>,
+}
+
+impl Part {
+    /// How many rows, with those that say that something is gone.
+    pub fn rows(&self) -> usize {
+        self.slices_gone.len() + self.pieces.iter().map(|(_, rows)| rows.len()).sum::<usize>()
+    }
+
+    /// The memory that it takes, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.slices_gone.len() * 8 + self.pieces.iter().map(|(_, rows)| rows.bytes()).sum::<usize>()
+    }
+}
+
+/// Whole rows one after the other, with what is not in their words.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    /// Words of a row.
+    stride: usize,
+    words: Vec<u64>,
+    len: usize,
+    /// Positions of rows that are gone.
+    gone: Vec<u32>,
+    /// Position of the row of the NULL key.
+    null_key: Option<usize>,
+    /// Once the rows are complete: long keys and values of varying length, to which their handles then lead.
+    long: Vec<u8>,
+}
+
+impl Gathered {
+    /// Room for so many rows of so many words each.
+    pub(crate) fn with_room(rows: usize, stride: usize) -> Self {
+        Self { stride, words: Vec::with_capacity(rows * stride), ..Self::default() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.words.capacity() * 8 + self.gone.capacity() * 4 + self.long.capacity()
+    }
+
+    /// Adds so many rows that lie one after the other.
+    #[inline]
+    pub(crate) fn extend(&mut self, rows: &[u64], count: usize) {
+        self.words.extend_from_slice(rows);
+        self.len += count;
+    }
+
+    /// The row that was added as number `at` is gone.
+    pub(crate) fn set_gone(&mut self, at: usize) {
+        self.gone.push(at as u32);
+    }
+
+    /// The row that was added as number `at` is that of the NULL key.
+    pub(crate) fn set_null_key(&mut self, at: usize) {
+        self.null_key = Some(at);
+    }
+
+    /// Copies what the handles of all rows lead to.
+    pub(crate) fn complete(&mut self, form: &Form, slab: &Slab) {
+        let encoded = matches!(form.layout, KeyLayout::Encoded(_));
+        if self.len == 0 || !encoded && form.vars.is_empty() {
+            return;
+        }
+        let vars = form.layout.words() + form.words;
+        for row in self.words.chunks_exact_mut(self.stride) {
+            if encoded && let Some(handle) = long_handle(row) {
+                row[1] = slab::append(&mut self.long, slab.get(handle));
+            }
+            for handle in row[vars..].iter_mut().take(form.vars.len()).filter(|handle| **handle != 0) {
+                *handle = slab::append(&mut self.long, slab.get(*handle));
+            }
+        }
+    }
+
+    fn rows(&self) -> std::slice::ChunksExact<'_, u64> {
+        self.words.chunks_exact(self.stride.max(1))
+    }
+}
+
+/// A column of some rows, before it is known how narrow it can be.
+enum Column<'a> {
+    /// A word of each row of these pieces, and which of them are NULL.
+    Word(&'a [(i64, Gathered)], usize, Option<NullBuffer>),
+    Array(ArrayRef),
+}
+
+impl Column<'_> {
+    /// The bits that any of its values has, all if they are not of 64 bits.
+    fn bits(&self) -> u64 {
+        match self {
+            Self::Word(pieces, at, _) => {
+                pieces.iter().flat_map(|(_, rows)| rows.rows()).fold(0, |bits, row| bits | row[*at])
+            }
+            Self::Array(array) if array.data_type().primitive_width() != Some(size_of::<u64>()) => u64::MAX,
+            Self::Array(array) => words(array).into_iter().fold(0, |bits, word| bits | word),
+        }
+    }
+
+    /// The column in as few bits as these.
+    fn array(self, data_type: &DataType, bits: u64) -> Result<ArrayRef, ArrowError> {
+        Ok(match bits.leading_zeros() {
+            56.. => self.narrow::<UInt8Type>(|word| word as u8),
+            48..56 => self.narrow::<UInt16Type>(|word| word as u16),
+            32..48 => self.narrow::<UInt32Type>(|word| word as u32),
+            _ => match self {
+                Self::Word(pieces, at, nulls) => array_of_words(data_type, column(pieces, at, |w| w), nulls)?,
+                Self::Array(array) => array,
+            },
+        })
+    }
+
+    fn narrow<T: ArrowPrimitiveType>(self, narrow: impl Fn(u64) -> T::Native) -> ArrayRef {
+        Arc::new(match self {
+            Self::Word(pieces, at, nulls) => {
+                PrimitiveArray::<T>::new(column(pieces, at, narrow).into(), nulls)
+            }
+            Self::Array(array) => {
+                let values = words(&array).into_iter().map(narrow).collect::<Vec<_>>();
+                PrimitiveArray::<T>::new(values.into(), array.nulls().cloned())
+            }
+        })
+    }
+}
+
+fn words(array: &ArrayRef) -> Vec<u64> {
+    let mut words = Vec::with_capacity(array.len());
+    words_of(array.as_ref(), &mut words);
+    words
+}
+
+/// A word of each row.
+fn column<T>(pieces: &[(i64, Gathered)], at: usize, value: impl Fn(u64) -> T) -> Vec<T> {
+    let mut values = Vec::with_capacity(pieces.iter().map(|(_, rows)| rows.len()).sum());
+    pieces.iter().for_each(|(_, rows)| values.extend(rows.rows().map(|row| value(row[at]))));
+    values
+}
+
+/// The rows of parts of one table in its stored form: columns of 64 bits have as few bits as all their values fit into.
+/// The less is left to compress, which is most of the work.
+pub(crate) fn batches_of(form: &Form, parts: &[Part]) -> Result<(SchemaRef, Vec<RecordBatch>), ArrowError> {
+    let gone: Vec<i64> = parts.iter().flat_map(|part| part.slices_gone.iter().copied()).collect();
+    let mut batches = Vec::with_capacity(parts.len() + 1);
+    if !gone.is_empty() {
+        // What there is of a slice of that name came later.
+        batches.push((gone.len(), gone_slices(form, gone)));
+    }
+    for part in parts {
+        let rows = part.pieces.iter().map(|(_, rows)| rows.len()).sum();
+        batches.push((rows, columns_of(form, &part.pieces, rows)?));
+    }
+    let fields = form.stored.fields();
+    let mut bits = vec![0; fields.len()];
+    for (_, columns) in &batches {
+        bits.iter_mut().zip(columns).for_each(|(bits, column)| *bits |= column.bits());
+    }
+    let mut stored: Option<SchemaRef> = None;
+    let mut done = Vec::with_capacity(batches.len());
+    for (rows, columns) in batches {
+        let arrays =
+            columns.into_iter().zip(fields).zip(&bits).map(|((c, f), bits)| c.array(f.data_type(), *bits));
+        let arrays = arrays.collect::<Result<Vec<_>, _>>()?;
+        let schema = stored.get_or_insert_with(|| narrowed(&form.stored, &arrays));
+        done.push(part_rows(schema, arrays, rows)?);
+    }
+    Ok((stored.unwrap_or_else(|| form.stored.clone()), done))
+}
+
+/// The schema of columns that may have been narrowed.
+fn narrowed(schema: &SchemaRef, columns: &[ArrayRef]) -> SchemaRef {
+    let field = |(field, column): (&FieldRef, &ArrayRef)| {
+        Arc::new(field.as_ref().clone().with_data_type(column.data_type().clone()))
+    };
+    let fields: Vec<FieldRef> = schema.fields().iter().zip(columns).map(field).collect();
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+}
+
+fn columns_of<'a>(
+    form: &Form,
+    pieces: &'a [(i64, Gathered)],
+    count: usize,
+) -> Result<Vec<Column<'a>>, ArrowError> {
+    let mut columns = Vec::with_capacity(form.stored.fields().len());
+    if form.sliced {
+        let slices = pieces.iter().flat_map(|(slice, rows)| std::iter::repeat_n(*slice, rows.len()));
+        columns.push(Column::Array(Arc::new(Int64Array::from_iter_values(slices))));
+    }
+    let mut said = Vec::with_capacity(count);
+    for (_, rows) in pieces {
+        let start = said.len();
+        said.resize(start + rows.len(), THERE);
+        rows.gone.iter().for_each(|at| said[start + *at as usize] = GONE);
+    }
+    columns.push(Column::Array(Arc::new(UInt8Array::from(said))));
+
+    let (mut null_key, mut start) = (None, 0);
+    for (_, rows) in pieces {
+        null_key = null_key.or(rows.null_key.map(|at| start + at));
+        start += rows.len();
+    }
+    let nulls = null_key.map(|null| NullBuffer::from_iter((0..count).map(|at| at != null)));
+    match &form.layout {
+        KeyLayout::Word(_) => columns.push(Column::Word(pieces, 0, nulls)),
+        KeyLayout::Encoded(_) => {
+            let mut keys = DecodedKeys::with_room(&form.layout, count);
+            for (_, rows) in pieces {
+                keys.extend(rows.rows(), |handle| slab::appended(&rows.long, handle));
+            }
+            columns.extend(keys.columns(nulls)?.into_iter().map(Column::Array));
+        }
+    }
+    let from = form.layout.words();
+    columns.extend((from..from + form.words).map(|at| Column::Word(pieces, at, None)));
+    for (at, data_type) in (from + form.words..).zip(&form.vars) {
+        let values: Vec<Option<&[u8]>> = pieces
+            .iter()
+            .flat_map(|(_, rows)| rows.rows().map(move |row| (rows, row[at])))
+            .map(|(rows, handle)| (handle != 0).then(|| slab::appended(&rows.long, handle)))
+            .collect();
+        columns.push(Column::Array(var_array(data_type, &values)?));
+    }
+    Ok(columns)
+}
+
+/// Rows that say that slices are gone.
+fn gone_slices(form: &Form, gone: Vec<i64>) -> Vec<Column<'static>> {
+    let said = vec![SLICE_GONE; gone.len()];
+    let others = form.stored.fields()[2..].iter().map(|field| match field.is_nullable() {
+        true => new_null_array(field.data_type(), said.len()),
+        false => Arc::new(UInt64Array::from(vec![0; said.len()])),
+    });
+    let others: Vec<ArrayRef> = others.collect();
+    let names: [ArrayRef; 2] = [Arc::new(Int64Array::from(gone)), Arc::new(UInt8Array::from(said))];
+    names.into_iter().chain(others).map(Column::Array).collect()
+}
