@@ -106,6 +106,7 @@ fn cases() -> Vec<Case> {
                 "SELECT auction, price FROM bid WHERE MOD(auction, 123) = 0",
             ),
     );
+    // A large table takes seconds to come up: long enough for what follows to count.
     for (label, keys, rows) in
         [("1k", 1_000_u64, 200_000_000_u64), ("1M", 1_000_000, 200_000_000), ("10M", 10_000_000, 400_000_000)]
     {

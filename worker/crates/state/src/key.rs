@@ -196,8 +196,15 @@ fn word_width(data_type: &DataType) -> Option<usize> {
     }
 }
 
+/// The values of a column as [`words_of`] gives them.
+pub(crate) fn to_words(array: &dyn Array) -> Vec<u64> {
+    let mut words = Vec::with_capacity(array.len());
+    words_of(array, &mut words);
+    words
+}
+
 /// The values of a column of up to 64 bits, sign-extended; zero where NULL. Added to `words`.
-pub(crate) fn words_of(array: &dyn Array, words: &mut Vec<u64>) {
+fn words_of(array: &dyn Array, words: &mut Vec<u64>) {
     let start = words.len();
     if let Some(bits) = array.as_boolean_opt() {
         words.extend(bits.values().iter().map(u64::from));
@@ -273,11 +280,7 @@ impl<'a> Part<'a> {
         Ok(match (array.data_type(), word_width(array.data_type())) {
             (DataType::Null, _) => Self::Null,
             (DataType::Decimal128(..), _) => Self::Wide(array.as_primitive::<Decimal128Type>()),
-            (_, Some(width)) => {
-                let mut words = Vec::with_capacity(array.len());
-                words_of(array, &mut words);
-                Self::Word { width, words, nulls }
-            }
+            (_, Some(width)) => Self::Word { width, words: to_words(array), nulls },
             _ => Self::Var { values: VarColumn::new(array)?, nulls },
         })
     }

@@ -10,7 +10,7 @@ use arrow_array::{
 use arrow_buffer::NullBuffer;
 use arrow_schema::{ArrowError, DataType, FieldRef, Schema, SchemaRef};
 
-use crate::key::{DecodedKeys, KeyLayout, array_of_words, long_handle, var_array, words_of};
+use crate::key::{DecodedKeys, KeyLayout, array_of_words, long_handle, to_words, var_array};
 use crate::slab::{self, Slab};
 use crate::stored::{GONE, SLICE_GONE, THERE, part_rows, stored_schema};
 use crate::{StateError, TableSpec};
@@ -150,7 +150,7 @@ impl Column<'_> {
                 pieces.iter().flat_map(|(_, rows)| rows.rows()).fold(0, |bits, row| bits | row[*at])
             }
             Self::Array(array) if array.data_type().primitive_width() != Some(size_of::<u64>()) => u64::MAX,
-            Self::Array(array) => words(array).into_iter().fold(0, |bits, word| bits | word),
+            Self::Array(array) => to_words(array.as_ref()).into_iter().fold(0, |bits, word| bits | word),
         }
     }
 
@@ -173,17 +173,11 @@ impl Column<'_> {
                 PrimitiveArray::<T>::new(column(pieces, at, narrow).into(), nulls)
             }
             Self::Array(array) => {
-                let values = words(&array).into_iter().map(narrow).collect::<Vec<_>>();
+                let values = to_words(array.as_ref()).into_iter().map(narrow).collect::<Vec<_>>();
                 PrimitiveArray::<T>::new(values.into(), array.nulls().cloned())
             }
         })
     }
-}
-
-fn words(array: &ArrayRef) -> Vec<u64> {
-    let mut words = Vec::with_capacity(array.len());
-    words_of(array.as_ref(), &mut words);
-    words
 }
 
 /// A word of each row.

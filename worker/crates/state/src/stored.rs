@@ -20,7 +20,7 @@ use bytes::Bytes;
 use weir_protocol::StateTableInfo;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::key::{array_of_words, words_of};
+use crate::key::{array_of_words, to_words};
 use crate::part::batches_of;
 use crate::{Part, StateError};
 
@@ -101,9 +101,7 @@ fn widened(column: &ArrayRef, expected: &DataType) -> Result<ArrayRef, arrow_sch
     if column.data_type() == expected {
         return Ok(column.clone());
     }
-    let mut words = Vec::with_capacity(column.len());
-    words_of(column.as_ref(), &mut words);
-    array_of_words(expected, words, column.nulls().cloned())
+    array_of_words(expected, to_words(column.as_ref()), column.nulls().cloned())
 }
 
 /// Whether columns of one kind can be had from those of the other.
@@ -222,12 +220,17 @@ mod tests {
             let all: ArrayRef = Arc::new(Int64Array::from(vec![Some(1), None, Some(7), Some(0), Some(last)]));
             let mut keys = Keys::new(&[DataType::Int64]).expect("can be keys");
             keys.fill(&[all], 5).expect("is declared");
-            let mut source = table(DataType::Int64);
-            source.visit_keys(&keys, 0..5, &mut Vec::new(), &mut |at: usize, _: u32, row: &mut [u64]| {
-                row[0] = at as u64 * 1_000;
-            });
-            source.freeze(true);
-            let block = encode_parts(&[source.sweep(9).expect("rows")]).expect("encodes");
+            let part = |range: std::ops::Range<usize>| {
+                let mut source = table(DataType::Int64);
+                let mut write = |at: usize, _: u32, row: &mut [u64]| {
+                    row[0] = (range.start + at) as u64 * 1_000;
+                };
+                source.visit_keys(&keys, range.clone(), &mut Vec::new(), &mut write);
+                source.freeze(true);
+                source.sweep(9).expect("rows")
+            };
+            // How narrow they are is a matter of all parts.
+            let block = encode_parts(&[part(0..3), part(3..5)]).expect("encodes");
             let stored =
                 StreamReader::try_new(Cursor::new(&block[HEADER..]), None).expect("is a stream").schema();
             let types: Vec<_> = stored.fields().iter().map(|f| f.data_type().clone()).collect();
