@@ -188,27 +188,27 @@ impl<S: Shape> Subject for Keyed<S> {
     }
 }
 
-struct Sliced(SlicedTable, Keys);
-impl Sliced {
+struct Sliced<S>(SlicedTable, Keys, std::marker::PhantomData<S>);
+impl<S> Sliced<S> {
     const SLICE: u64 = 50;
 }
-impl Subject for Sliced {
+impl<S: Shape> Subject for Sliced<S> {
     fn new() -> Self {
-        let table = SlicedTable::new(spec::<Texts>(), MAX_PARALLELISM).expect("can be keys");
-        Self(table, Keys::new(&Texts::types()).expect("can be keys"))
+        let table = SlicedTable::new(spec::<S>(), MAX_PARALLELISM).expect("can be keys");
+        Self(table, Keys::new(&S::types()).expect("can be keys"), std::marker::PhantomData)
     }
     fn keys(numbers: &[u64]) -> Vec<ArrayRef> {
-        Texts::columns(&numbers.iter().map(|n| n % Self::SLICE).collect::<Vec<_>>())
+        S::columns(&numbers.iter().map(|n| n % Self::SLICE).collect::<Vec<_>>())
     }
     fn write(&mut self, writes: &[(u64, Option<u64>)]) {
         for (key, value) in writes {
             let slice = self.0.slice_mut((key / Self::SLICE) as i64 - 3).expect("can be made");
-            write_keyed::<Texts>(slice, &mut self.1, &[(key % Self::SLICE, *value)]);
+            write_keyed::<S>(slice, &mut self.1, &[(key % Self::SLICE, *value)]);
         }
     }
     fn get(&mut self, key: u64) -> Option<u64> {
         let slice = self.0.slice((key / Self::SLICE) as i64 - 3)?;
-        get_keyed::<Texts>(slice, &mut self.1, key % Self::SLICE)
+        get_keyed::<S>(slice, &mut self.1, key % Self::SLICE)
     }
     fn table(&mut self) -> &mut dyn StateTable {
         &mut self.0
@@ -464,7 +464,8 @@ fn keyed_table_without_key_columns_conforms() {
 
 #[test]
 fn sliced_table_conforms() {
-    conforms::<Sliced>(UNIVERSE, 60, 150);
+    conforms::<Sliced<Whole>>(UNIVERSE, 60, 150);
+    conforms::<Sliced<Texts>>(UNIVERSE, 60, 150);
 }
 
 #[test]

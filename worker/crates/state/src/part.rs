@@ -244,12 +244,11 @@ fn columns_of<'a>(
     }
     columns.push(Column::Array(Arc::new(UInt8Array::from(said))));
 
-    let (mut null_key, mut start) = (None, 0);
-    for (_, rows) in pieces {
-        null_key = null_key.or(rows.null_key.map(|at| start + at));
-        start += rows.len();
-    }
-    let nulls = null_key.map(|null| NullBuffer::from_iter((0..count).map(|at| at != null)));
+    // Each slice has its own.
+    let nulls = pieces.iter().any(|(_, rows)| rows.null_key.is_some()).then(|| {
+        let valid = pieces.iter().flat_map(|(_, rows)| (0..rows.len()).map(|at| Some(at) != rows.null_key));
+        NullBuffer::from_iter(valid)
+    });
     match &form.layout {
         KeyLayout::Word(_) => columns.push(Column::Word(pieces, 0, nulls)),
         KeyLayout::Encoded(_) => {
