@@ -1,7 +1,7 @@
 //! A subtask's part in a checkpoint, from the freeze until all frozen rows are swept out.
 
 use weir_protocol::{CheckpointId, Failure, PhaseTimes, StateTableInfo, SubtaskId, TransformId};
-use weir_runtime::Timestamp;
+use weir_runtime::{Clock, Timestamp};
 use weir_state::Part;
 
 use crate::chain::Chain;
@@ -10,9 +10,9 @@ use crate::{Barrier, SplitState};
 
 /// Rows of a piece.
 const SWEEP_ROWS: usize = 4096;
-/// Pieces between two inputs: few enough for rows that flow to wait half a millisecond (3 ns for a row of two
-/// words), so many that the sweep outruns the writes that make it copy rows before their turn.
-const PIECES: usize = 32;
+/// How long pieces are taken out between two inputs, in microseconds: rows that flow wait as long, and the sooner the
+/// sweep is through, the fewer rows have to be copied before their turn, for they are written.
+const PAUSE_US: u64 = 500;
 
 /// The list of operator state that holds a source's splits.
 pub(crate) const SPLITS: &str = "splits";
@@ -189,8 +189,13 @@ impl Snapshot {
     }
 
     /// Takes the next pieces out. Whether there was something to do and room for it.
-    pub(crate) fn sweep(&mut self, chain: &mut Chain) -> bool {
-        (0..PIECES).take_while(|_| self.piece(chain)).count() > 0
+    pub(crate) fn sweep(&mut self, chain: &mut Chain, clock: &dyn Clock) -> bool {
+        if !self.piece(chain) {
+            return false;
+        }
+        let until = clock.now().0 + PAUSE_US;
+        while clock.now().0 < until && self.piece(chain) {}
+        true
     }
 
     fn piece(&mut self, chain: &mut Chain) -> bool {

@@ -160,7 +160,7 @@ impl Subtask {
         }
         if let Some(snapshot) = &mut self.snapshot {
             // Idle slots sweep as fast as the encoder takes it; busy ones some pieces per input.
-            let swept = snapshot.sweep(&mut self.chain);
+            let swept = snapshot.sweep(&mut self.chain, &*self.clock);
             if snapshot.done() {
                 self.snapshot = None;
             }

@@ -1,5 +1,7 @@
 //! A bit per row.
 
+use std::ops::Range;
+
 use crate::processor::prefetch;
 
 /// Bits that grow with the table; absent ones are zero.
@@ -63,26 +65,21 @@ impl Bits {
         self.0.iter().map(|w| w.count_ones() as usize).sum()
     }
 
-    /// Clears about so many bits, the first ones from a word on; the next call goes on there. `run` gets the first
-    /// bit of each run, and how many there are.
-    pub(crate) fn take(&mut self, from: &mut usize, about: usize, mut run: impl FnMut(u32, u32)) {
-        let mut taken = 0;
-        while taken < about
-            && let Some(word) = self.0.get_mut(*from)
+    /// The words from one on that have about so many bits set, and how many that are.
+    pub(crate) fn span(&self, from: usize, about: usize) -> (Range<usize>, usize) {
+        let (mut end, mut ones) = (from, 0);
+        while ones < about
+            && let Some(word) = self.0.get(end)
         {
-            let mut bits = std::mem::take(word);
-            taken += bits.count_ones() as usize;
-            let mut at = (*from * 64) as u32;
-            while bits != 0 {
-                let zeros = bits.trailing_zeros();
-                bits >>= zeros;
-                let ones = bits.trailing_ones();
-                run(at + zeros, ones);
-                at += zeros + ones;
-                bits = bits.checked_shr(ones).unwrap_or(0);
-            }
-            *from += 1;
+            ones += word.count_ones() as usize;
+            end += 1;
         }
+        (from..end, ones)
+    }
+
+    /// Words of bits, which are cleared by it.
+    pub(crate) fn take(&mut self, words: Range<usize>) -> impl Iterator<Item = u64> {
+        self.0[words].iter_mut().map(std::mem::take)
     }
 
     /// Words that hold them.
@@ -93,6 +90,20 @@ impl Bits {
 
     pub(crate) fn bytes(&self) -> usize {
         self.0.len() * 8
+    }
+}
+
+/// The runs of bits that are set in a word: the first one of each, and how many there are.
+#[inline]
+pub(crate) fn runs(mut word: u64, mut run: impl FnMut(u32, u32)) {
+    let mut at = 0;
+    while word != 0 {
+        let zeros = word.trailing_zeros();
+        word >>= zeros;
+        let ones = word.trailing_ones();
+        run(at + zeros, ones);
+        at += zeros + ones;
+        word = word.checked_shr(ones).unwrap_or(0);
     }
 }
 
@@ -110,13 +121,15 @@ mod tests {
         bits.clear(64);
         bits.clear(100_000);
         assert_eq!(bits.count(), 3);
-        let (mut from, mut runs, mut rest) = (0, Vec::new(), bits.clone());
+        let (mut found, mut rest) = (Vec::new(), bits.clone());
         [66, 67].into_iter().chain(128..192).for_each(|bit| rest.set(bit));
-        rest.take(&mut from, 1, |at, len| runs.push((at, len)));
-        assert_eq!((from, runs.as_slice()), (1, [(0, 1), (63, 1)].as_slice()), "a word at a time");
-        rest.take(&mut from, 99, |at, len| runs.push((at, len)));
-        assert_eq!(runs[2..], [(66, 2), (128, 64), (199, 1)]);
-        assert_eq!(rest.count(), 0);
+        assert_eq!(rest.span(0, 1), (0..1, 2), "whole words");
+        assert_eq!(rest.span(1, 99), (1..4, 67), "to the end");
+        for (at, word) in rest.take(1..4).enumerate() {
+            runs(word, |bit, len| found.push((at, bit, len)));
+        }
+        assert_eq!(found, [(0, 2, 2), (1, 0, 64), (2, 7, 1)]);
+        assert_eq!(rest.count(), 2, "what was taken is cleared");
         let mut all = Bits::ones(130);
         assert_eq!(all.count(), 130);
         all.and_not(&bits);

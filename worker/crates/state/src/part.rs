@@ -10,6 +10,7 @@ use arrow_array::{
 use arrow_buffer::NullBuffer;
 use arrow_schema::{ArrowError, DataType, FieldRef, Schema, SchemaRef};
 
+use crate::bits::runs;
 use crate::key::{DecodedKeys, KeyLayout, array_of_words, long_handle, to_words, var_array};
 use crate::slab::{self, Slab};
 use crate::stored::{GONE, SLICE_GONE, THERE, part_rows, stored_schema};
@@ -40,6 +41,11 @@ impl Form {
             sliced,
             stored: stored_schema(&spec.info(), sliced, &spec.keys, spec.words.len(), &spec.vars),
         })
+    }
+
+    /// Whether all of a row is in its words.
+    pub(crate) fn is_fixed(&self) -> bool {
+        matches!(self.layout, KeyLayout::Word(_)) && self.vars.is_empty()
     }
 }
 
@@ -78,14 +84,23 @@ pub(crate) struct Gathered {
     gone: Vec<u32>,
     /// Position of the row of the NULL key.
     null_key: Option<usize>,
+    /// How many rows count, whatever `masks` say.
+    exact: usize,
+    /// Which of the following rows count, 64 to a word; all if there are none.
+    masks: Vec<u64>,
     /// Once the rows are complete: long keys and values of varying length, to which their handles then lead.
     long: Vec<u8>,
 }
 
 impl Gathered {
-    /// Room for so many rows of so many words each.
-    pub(crate) fn with_room(rows: usize, stride: usize) -> Self {
-        Self { stride, words: Vec::with_capacity(rows * stride), ..Self::default() }
+    /// For rows of so many words each.
+    pub(crate) fn new(stride: usize) -> Self {
+        Self { stride, ..Self::default() }
+    }
+
+    /// Makes room for so many more rows.
+    pub(crate) fn reserve(&mut self, rows: usize) {
+        self.words.reserve_exact(rows * self.stride);
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -93,7 +108,7 @@ impl Gathered {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.words.capacity() * 8 + self.gone.capacity() * 4 + self.long.capacity()
+        (self.words.capacity() + self.masks.capacity()) * 8 + self.gone.capacity() * 4 + self.long.capacity()
     }
 
     /// Adds so many rows that lie one after the other.
@@ -101,6 +116,30 @@ impl Gathered {
     pub(crate) fn extend(&mut self, rows: &[u64], count: usize) {
         self.words.extend_from_slice(rows);
         self.len += count;
+    }
+
+    /// Adds those rows whose bits are set, as the last ones.
+    pub(crate) fn extend_masked(&mut self, rows: &[u64], masks: impl Iterator<Item = u64>) {
+        self.words.reserve_exact(rows.len());
+        self.words.extend_from_slice(rows);
+        self.exact = self.len;
+        self.masks.extend(masks);
+        self.len += self.masks.iter().map(|mask| mask.count_ones() as usize).sum::<usize>();
+    }
+
+    /// Leaves out the rows that do not count.
+    fn compact(&mut self) {
+        let mut from = self.exact * self.stride;
+        let mut to = from;
+        for mask in std::mem::take(&mut self.masks) {
+            runs(mask, |at, count| {
+                let (start, words) = (from + at as usize * self.stride, count as usize * self.stride);
+                self.words.copy_within(start..start + words, to);
+                to += words;
+            });
+            from += u64::BITS as usize * self.stride;
+        }
+        self.words.truncate(self.len * self.stride);
     }
 
     /// The row that was added as number `at` is gone.
@@ -115,10 +154,10 @@ impl Gathered {
 
     /// Copies what the handles of all rows lead to.
     pub(crate) fn complete(&mut self, form: &Form, slab: &Slab) {
-        let encoded = matches!(form.layout, KeyLayout::Encoded(_));
-        if self.len == 0 || !encoded && form.vars.is_empty() {
+        if self.len == 0 || form.is_fixed() {
             return;
         }
+        let encoded = matches!(form.layout, KeyLayout::Encoded(_));
         let vars = form.layout.words() + form.words;
         for row in self.words.chunks_exact_mut(self.stride) {
             if encoded && let Some(handle) = long_handle(row) {
@@ -189,14 +228,18 @@ fn column<T>(pieces: &[(i64, Gathered)], at: usize, value: impl Fn(u64) -> T) ->
 
 /// The rows of parts of one table in its stored form: columns of 64 bits have as few bits as all their values fit into.
 /// The less is left to compress, which is most of the work.
-pub(crate) fn batches_of(form: &Form, parts: &[Part]) -> Result<(SchemaRef, Vec<RecordBatch>), ArrowError> {
+pub(crate) fn batches_of(
+    form: &Form,
+    parts: &mut [Part],
+) -> Result<(SchemaRef, Vec<RecordBatch>), ArrowError> {
+    parts.iter_mut().flat_map(|part| &mut part.pieces).for_each(|(_, rows)| rows.compact());
     let gone: Vec<i64> = parts.iter().flat_map(|part| part.slices_gone.iter().copied()).collect();
     let mut batches = Vec::with_capacity(parts.len() + 1);
     if !gone.is_empty() {
         // What there is of a slice of that name came later.
         batches.push((gone.len(), gone_slices(form, gone)));
     }
-    for part in parts {
+    for part in &*parts {
         let rows = part.pieces.iter().map(|(_, rows)| rows.len()).sum();
         batches.push((rows, columns_of(form, &part.pieces, rows)?));
     }

@@ -67,8 +67,8 @@ pub(crate) fn stored_schema(
 ///
 /// # Errors
 /// No parts, or rows that Arrow IPC cannot express: a defect of the table.
-pub fn encode_parts(parts: &[Part]) -> Result<Bytes, StateError> {
-    let [first, ..] = parts else {
+pub fn encode_parts(parts: &mut [Part]) -> Result<Bytes, StateError> {
+    let [first, ..] = &*parts else {
         return Err(StateError::Block {
             table: String::new(),
             reason: "there are no rows to encode".to_owned(),
@@ -77,8 +77,8 @@ pub fn encode_parts(parts: &[Part]) -> Result<Bytes, StateError> {
     let table = first.form.stored.metadata().get(TABLE).cloned().unwrap_or_default();
     let fail =
         |e: arrow_schema::ArrowError| StateError::Block { table: table.clone(), reason: e.to_string() };
-    let (schema, batches) = batches_of(&first.form, parts).map_err(fail)?;
-    let flags = if first.starts_base { STARTS_BASE } else { 0 };
+    let (form, flags) = (first.form.clone(), if first.starts_base { STARTS_BASE } else { 0 });
+    let (schema, batches) = batches_of(&form, parts).map_err(fail)?;
     let bytes: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
     let mut block = Vec::with_capacity(HEADER + bytes);
     block.extend_from_slice(MAGIC);
@@ -230,7 +230,7 @@ mod tests {
                 source.sweep(9).expect("rows")
             };
             // How narrow they are is a matter of all parts.
-            let block = encode_parts(&[part(0..3), part(3..5)]).expect("encodes");
+            let block = encode_parts(&mut [part(0..3), part(3..5)]).expect("encodes");
             let stored =
                 StreamReader::try_new(Cursor::new(&block[HEADER..]), None).expect("is a stream").schema();
             let types: Vec<_> = stored.fields().iter().map(|f| f.data_type().clone()).collect();

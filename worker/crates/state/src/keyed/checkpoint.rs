@@ -11,7 +11,7 @@ use arrow_select::filter::filter_record_batch;
 use weir_protocol::{KeyGroupRange, StateTableInfo, key_group};
 
 use super::KeyedTable;
-use crate::bits::Bits;
+use crate::bits::{Bits, runs};
 use crate::hash::{HASH_OF_NO_COLUMNS, VarColumn, hash_keys};
 use crate::key::Keys;
 use crate::part::Gathered;
@@ -20,6 +20,8 @@ use crate::{Part, StateError, StateTable, TableStats};
 
 /// Rows that are saved in one piece, so that nothing is copied when there are more of them.
 const SAVED_ROWS: usize = if cfg!(test) { 16 } else { 4_096 };
+/// Bits of a word of [`Bits`].
+const WORD: usize = u64::BITS as usize;
 
 /// The rows that a checkpoint in the making still has to get.
 #[derive(Debug)]
@@ -71,7 +73,9 @@ impl KeyedTable {
             frozen.left.clear(id);
             let full = |last: &Gathered| last.len() == SAVED_ROWS;
             if frozen.saved.last().is_none_or(full) {
-                frozen.saved.push(Gathered::with_room(SAVED_ROWS, self.rows.stride()));
+                let mut rows = Gathered::new(self.rows.stride());
+                rows.reserve(SAVED_ROWS.min(self.rows.len()));
+                frozen.saved.push(rows);
             }
             if let Some(last) = frozen.saved.last_mut() {
                 last.extend(self.rows.get(id), 1);
@@ -112,32 +116,37 @@ impl KeyedTable {
             saved: Vec::new(),
             handles: Vec::new(),
         });
+        if let Some(null) = self.null_row {
+            // So that the sweep does not have to look for it.
+            self.save(null);
+        }
     }
 
     /// Takes out about `max_rows` rows, and whether they start a base.
     pub(crate) fn sweep_rows(&mut self, max_rows: usize) -> Option<(bool, Gathered)> {
         self.give_back(max_rows);
         let frozen = self.frozen.as_mut()?;
-        let mut rows = frozen.saved.pop().unwrap_or_default();
-        let wanted = max_rows.max(1).saturating_sub(rows.len());
-        if rows.len() == 0 && !frozen.has_all() {
-            let most = (wanted + u64::BITS as usize).min(self.rows.len());
-            rows = Gathered::with_room(most, self.rows.stride());
+        let mut rows = frozen.saved.pop().unwrap_or_else(|| Gathered::new(self.rows.stride()));
+        let (span, count) = frozen.left.span(frozen.cursor, max_rows.max(1).saturating_sub(rows.len()));
+        frozen.cursor = span.end;
+        let first = span.start * WORD;
+        let all = (span.len() * WORD).min(self.rows.len().saturating_sub(first));
+        let words = frozen.left.take(span);
+        if count * 2 > all && self.dead_count == 0 && self.form.is_fixed() {
+            // One large copy takes less time than many small ones: the encoder leaves out what does not count.
+            rows.extend_masked(self.rows.run(first as u32, all as u32), words);
+        } else {
+            rows.reserve(count);
+            for (from, word) in (first as u32..).step_by(WORD).zip(words) {
+                runs(word, |at, count| {
+                    if self.dead_count > 0 {
+                        let gone = (from + at..).zip(rows.len()..).take(count as usize);
+                        gone.filter(|(id, _)| self.dead.get(*id)).for_each(|(_, at)| rows.set_gone(at));
+                    }
+                    rows.extend(self.rows.run(from + at, count), count as usize);
+                });
+            }
         }
-        frozen.left.take(&mut frozen.cursor, wanted, |id, count| {
-            let start = rows.len();
-            rows.extend(self.rows.run(id, count), count as usize);
-            let run = id..id + count;
-            if self.dead_count > 0 {
-                run.clone()
-                    .zip(start..)
-                    .filter(|(id, _)| self.dead.get(*id))
-                    .for_each(|(_, at)| rows.set_gone(at));
-            }
-            if let Some(null) = self.null_row.filter(|null| run.contains(null)) {
-                rows.set_null_key(start + (null - id) as usize);
-            }
-        });
         let starts_base = std::mem::take(&mut frozen.starts_base);
         rows.complete(&self.form, &self.slab);
         (rows.len() > 0 || starts_base).then_some((starts_base, rows))
