@@ -180,8 +180,10 @@ fn a_worker_starts_anew_when_the_job_has_changed() {
     assert_eq!(cluster.coordinator.wait(LONG), TERMINATED);
     cluster.change("state.memoryLimit=512Mi");
     cluster.next_coordinator();
+    // Until it says so, its subtasks run on, and the next coordinator says that the job is running.
+    let anew = until(LONG, || worker.log().contains("the job has changed; this worker starts anew"));
+    assert!(anew, "{}", worker.log());
     cluster.wait_for("the second attempt", |s| attempt(s) == 2 && s["state"] == "Running");
-    assert!(worker.log().contains("the job has changed; this worker starts anew"), "{}", worker.log());
     finish(&mut cluster, vec![worker]);
 }
 
