@@ -1,7 +1,8 @@
 //! Whole jobs, measured from outside: `cargo bench --workspace --bench jobs [-- FILTER] [--runs N]`.
 //!
 //! Prints one JSON object per case and one per pair (the ratio of medians of checkpoints every second to
-//! none, runs taken in turn). Rates are rows of the source per second of the whole process, start included.
+//! none, runs taken in turn). Rates are rows of the source per second of the whole process, start included; those
+//! that are `warm` leave out the first quarter of the rows, in which state grows, and the end.
 //! Beside keyed counts a plain loop counts as many keys in between: machines differ, and vary, and the share of
 //! its rate says more than either.
 //! Checkpoints are told by their median duration, from trigger to record, and what the largest one wrote.
@@ -9,6 +10,8 @@
 #![allow(clippy::print_stdout, clippy::expect_used, reason = "a bench prints what it found")]
 
 mod measure;
+#[path = "measure/status.rs"]
+mod status;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -17,6 +20,9 @@ use std::time::{Duration, Instant};
 use measure::{arguments, children_cpu, median};
 use serde::Deserialize;
 use serde_json::json;
+use status::status;
+
+const ADDRESS: &str = "127.0.0.1:18463";
 
 /// A job to measure.
 struct Case {
@@ -31,6 +37,8 @@ struct Case {
 /// One run.
 struct Run {
     wall: f64,
+    /// Millions of rows per second once the job is warm, if it runs long enough.
+    warm: Option<f64>,
     cpu: f64,
     resident_mib: f64,
     /// What `weir checkpoints list` says of each, the one at the end left out.
@@ -177,22 +185,38 @@ fn run(case: &Case, interval: &str) -> Run {
     std::fs::write(&manifest, manifest_of(case, interval, folder.path())).expect("the folder is writable");
     let (cpu, start) = (children_cpu(), Instant::now());
     let mut child = Command::new(env!("CARGO_BIN_EXE_weir"))
-        .args(["run", "--progress", "none", "--listen", "off"])
+        .args(["run", "--progress", "none", "--listen", ADDRESS])
         .arg(&manifest)
         .stdout(Stdio::null())
         .spawn()
         .expect("weir starts");
     let mut resident_mib: f64 = 0.0;
+    let mut points = Vec::new();
     let status = loop {
         if let Some(status) = child.try_wait().expect("the child is ours") {
             break status;
         }
         resident_mib = resident_mib.max(resident(child.id()).unwrap_or(0.0));
-        std::thread::sleep(Duration::from_millis(20));
+        points.extend(rows_so_far().filter(|now| points.last().is_none_or(|(_, rows)| *rows != now.1)));
+        std::thread::sleep(Duration::from_millis(50));
     };
     assert!(status.success(), "{}: {status}", case.name);
     let (wall, cpu) = (start.elapsed().as_secs_f64(), children_cpu() - cpu);
-    Run { wall, cpu, resident_mib, checkpoints: checkpoints(&manifest) }
+    Run { wall, warm: warm(&points, case.rows), cpu, resident_mib, checkpoints: checkpoints(&manifest) }
+}
+
+/// Microseconds, and how many rows the source has given until then.
+fn rows_so_far() -> Option<(u64, u64)> {
+    let status = status(ADDRESS)?;
+    Some((status["atUs"].as_u64()?, status["sourceRows"].as_u64()?))
+}
+
+/// Millions of rows per second between a quarter of all rows and the last time before the end.
+fn warm(points: &[(u64, u64)], all: u64) -> Option<f64> {
+    let mut warm = points.iter().filter(|(_, rows)| *rows >= all / 4 && *rows < all);
+    let ((from, before), (to, after)) = (warm.next()?, warm.next_back()?);
+    // The status is made anew twice a second.
+    (to - from > 1_000_000).then(|| (after - before) as f64 / (to - from) as f64)
 }
 
 fn checkpoints(manifest: &Path) -> Vec<Checkpoint> {
@@ -227,6 +251,7 @@ fn main() {
         for (interval, runs) in [("none", &without), ("1s", &every_second)] {
             let of = |f: fn(&Run) -> f64| median(runs.iter().map(f).collect());
             let (wall, cpu) = (of(|r| r.wall), of(|r| r.cpu));
+            let warm: Vec<f64> = runs.iter().filter_map(|r| r.warm).collect();
             let all: Vec<&Checkpoint> = runs.iter().flat_map(|r| &r.checkpoints).collect();
             let most = |f: fn(&Checkpoint) -> f64| all.iter().map(|c| f(c)).fold(0.0, f64::max);
             println!(
@@ -234,6 +259,7 @@ fn main() {
                 json!({
                     "case": case.name, "checkpoints": interval, "runs": runs.len(), "rows": case.rows,
                     "mrows_per_second": (case.rows as f64 / wall / 1e4).round() / 100.0,
+                    "mrows_per_second_warm": (!warm.is_empty()).then(|| (median(warm) * 1e2).round() / 1e2),
                     "cpu_seconds_per_mrow": (cpu / case.rows as f64 * 1e10).round() / 1e4,
                     "resident_mib": of(|r| r.resident_mib).round(),
                     "checkpoint_ms": (!all.is_empty()).then(|| median(all.iter().map(|c| c.milliseconds).collect())),
@@ -244,12 +270,16 @@ fn main() {
                 })
             );
         }
-        let ratio = median(without.iter().zip(&every_second).map(|(a, b)| a.wall / b.wall).collect());
+        let pairs = || without.iter().zip(&every_second);
+        let ratio = median(pairs().map(|(a, b)| a.wall / b.wall).collect());
+        let warm: Vec<f64> = pairs().filter_map(|(a, b)| Some(b.warm? / a.warm?)).collect();
         let plain = (!plain.is_empty()).then(|| (median(plain) * 100.0).round() / 100.0);
         println!(
             "{}",
             json!({
                 "case": case.name, "rate_with_checkpoints_to_without": (ratio * 1e3).round() / 1e3,
+                "warm_rate_with_checkpoints_to_without":
+                    (!warm.is_empty()).then(|| (median(warm) * 1e3).round() / 1e3),
                 "mrows_per_second_of_a_plain_loop": plain,
             })
         );

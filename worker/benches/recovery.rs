@@ -6,13 +6,15 @@
 //! runs again, both from the start of the process (planning and storage included).
 #![allow(clippy::print_stdout, clippy::expect_used, reason = "a bench prints what it found")]
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+#[path = "measure/status.rs"]
+mod status;
+
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
+use status::status;
 
 const ADDRESS: &str = "127.0.0.1:18462";
 
@@ -40,19 +42,11 @@ fn start(manifest: &Path) -> (Job, u64) {
 /// The status, as soon as it is served and `f` finds what it waits for.
 fn wait<T>(f: impl Fn(&Value) -> Option<T>) -> T {
     loop {
-        if let Some(found) = status().as_ref().and_then(&f) {
+        if let Some(found) = status(ADDRESS).as_ref().and_then(&f) {
             return found;
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-}
-
-fn status() -> Option<Value> {
-    let mut connection = TcpStream::connect(ADDRESS).ok()?;
-    connection.write_all(b"GET /v1/job HTTP/1.1\r\nHost: weir\r\nConnection: close\r\n\r\n").ok()?;
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).ok()?;
-    serde_json::from_str(answer.split_once("\r\n\r\n")?.1).ok()
 }
 
 fn running_since(status: &Value) -> Option<u64> {
