@@ -63,7 +63,8 @@ pub(crate) fn stored_schema(
     Arc::new(Schema::new_with_metadata(fields, metadata))
 }
 
-/// Encodes parts of one table, as they come after each other, as a block; meant for a background thread.
+/// Encodes parts of one table, as they come after each other, as a block; meant for a background thread. Rows that
+/// were only copied with others are taken out of the parts on the way.
 ///
 /// # Errors
 /// No parts, or rows that Arrow IPC cannot express: a defect of the table.
