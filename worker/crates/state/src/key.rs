@@ -189,7 +189,7 @@ fn columns_differ(declared: &[DataType], columns: &[ArrayRef]) -> StateError {
 }
 
 /// Bytes of a type whose values fit into a word.
-fn word_width(data_type: &DataType) -> Option<usize> {
+pub(crate) fn word_width(data_type: &DataType) -> Option<usize> {
     match data_type {
         DataType::Boolean => Some(1),
         t => t.primitive_width().filter(|w| *w <= 8),

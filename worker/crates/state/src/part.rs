@@ -4,16 +4,16 @@ use std::sync::Arc;
 
 use arrow_array::types::{UInt8Type, UInt16Type, UInt32Type};
 use arrow_array::{
-    Array, ArrayRef, ArrowPrimitiveType, Int64Array, PrimitiveArray, RecordBatch, UInt8Array, UInt64Array,
-    new_null_array,
+    Array, ArrayRef, ArrowPrimitiveType, Int64Array, NullArray, PrimitiveArray, RecordBatch, UInt8Array,
+    UInt64Array, new_null_array,
 };
 use arrow_buffer::NullBuffer;
-use arrow_schema::{ArrowError, DataType, FieldRef, Schema, SchemaRef};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 
 use crate::bits::runs;
 use crate::key::{DecodedKeys, KeyLayout, array_of_words, long_handle, to_words, var_array};
 use crate::slab::{self, Slab};
-use crate::stored::{GONE, SLICE_GONE, THERE, part_rows, stored_schema};
+use crate::stored::{GONE, SLICE_GONE, THERE, part_rows, same_field, stored_schema};
 use crate::{StateError, TableSpec};
 
 /// How the rows of a table lie in memory, and how they are stored.
@@ -176,47 +176,98 @@ impl Gathered {
 
 /// A column of some rows, before it is known how narrow it can be.
 enum Column<'a> {
+    /// One value of up to 64 bits that all rows have.
+    Same(u64),
     /// A word of each row of these pieces, and which of them are NULL.
     Word(&'a [(i64, Gathered)], usize, Option<NullBuffer>),
     Array(ArrayRef),
 }
 
+/// The bits of the values of a column.
+#[derive(Clone, Copy)]
+struct BitsOf {
+    /// Those that any value has.
+    any: u64,
+    /// Those that all of them have.
+    all: u64,
+}
+
+impl BitsOf {
+    /// Of no values.
+    const NONE: Self = Self { any: 0, all: u64::MAX };
+    /// Of values that have to stay as they are.
+    const KEEP: Self = Self { any: u64::MAX, all: 0 };
+
+    fn of(words: impl Iterator<Item = u64>, nulls: Option<&NullBuffer>) -> Self {
+        // NULL is no value that all rows could have.
+        let start = if nulls.is_some() { Self { any: 1, all: 0 } } else { Self::NONE };
+        words.fold(start, |bits, word| bits.and(Self { any: word, all: word }))
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self { any: self.any | other.any, all: self.all & other.all }
+    }
+
+    /// The field for a column of such values.
+    fn narrow(self, field: &Field) -> Field {
+        let wide = field.data_type().primitive_width() == Some(size_of::<u64>());
+        match self.any.leading_zeros() {
+            _ if self.any == self.all => same_field(field, self.all),
+            56.. if wide => field.clone().with_data_type(DataType::UInt8),
+            48..56 if wide => field.clone().with_data_type(DataType::UInt16),
+            32..48 if wide => field.clone().with_data_type(DataType::UInt32),
+            _ => field.clone(),
+        }
+    }
+}
+
 impl Column<'_> {
-    /// The bits that any of its values has, all if they are not of 64 bits.
-    fn bits(&self) -> u64 {
+    fn bits(&self) -> BitsOf {
         match self {
-            Self::Word(pieces, at, _) => {
-                pieces.iter().flat_map(|(_, rows)| rows.rows()).fold(0, |bits, row| bits | row[*at])
+            Self::Same(value) => BitsOf { any: *value, all: *value },
+            Self::Word(pieces, at, nulls) => BitsOf::of(
+                pieces.iter().flat_map(|(_, rows)| rows.rows()).map(|row| row[*at]),
+                nulls.as_ref(),
+            ),
+            Self::Array(array) if array.data_type().primitive_width() != Some(size_of::<u64>()) => {
+                BitsOf::KEEP
             }
-            Self::Array(array) if array.data_type().primitive_width() != Some(size_of::<u64>()) => u64::MAX,
-            Self::Array(array) => to_words(array.as_ref()).into_iter().fold(0, |bits, word| bits | word),
+            Self::Array(array) => BitsOf::of(to_words(array.as_ref()).into_iter(), array.nulls()),
         }
     }
 
-    /// The column in as few bits as these.
-    fn array(self, data_type: &DataType, bits: u64) -> Result<ArrayRef, ArrowError> {
-        Ok(match bits.leading_zeros() {
-            56.. => self.narrow::<UInt8Type>(|word| word as u8),
-            48..56 => self.narrow::<UInt16Type>(|word| word as u16),
-            32..48 => self.narrow::<UInt32Type>(|word| word as u32),
-            _ => match self {
-                Self::Word(pieces, at, nulls) => array_of_words(data_type, column(pieces, at, |w| w), nulls)?,
-                Self::Array(array) => array,
-            },
+    /// The column for so many rows, as one of this type.
+    fn array(self, data_type: &DataType, rows: usize) -> Result<ArrayRef, ArrowError> {
+        Ok(match (self, data_type) {
+            (_, DataType::Null) => Arc::new(NullArray::new(rows)),
+            (Self::Same(value), _) => array_of_words(data_type, vec![value; rows], None)?,
+            (Self::Word(pieces, at, nulls), DataType::UInt8) => {
+                narrow::<UInt8Type>(pieces, at, nulls, |word| word as u8)
+            }
+            (Self::Word(pieces, at, nulls), DataType::UInt16) => {
+                narrow::<UInt16Type>(pieces, at, nulls, |word| word as u16)
+            }
+            (Self::Word(pieces, at, nulls), DataType::UInt32) => {
+                narrow::<UInt32Type>(pieces, at, nulls, |word| word as u32)
+            }
+            (Self::Word(pieces, at, nulls), _) => {
+                array_of_words(data_type, column(pieces, at, |word| word), nulls)?
+            }
+            (Self::Array(array), _) if array.data_type() == data_type => array,
+            (Self::Array(array), _) => {
+                array_of_words(data_type, to_words(array.as_ref()), array.nulls().cloned())?
+            }
         })
     }
+}
 
-    fn narrow<T: ArrowPrimitiveType>(self, narrow: impl Fn(u64) -> T::Native) -> ArrayRef {
-        Arc::new(match self {
-            Self::Word(pieces, at, nulls) => {
-                PrimitiveArray::<T>::new(column(pieces, at, narrow).into(), nulls)
-            }
-            Self::Array(array) => {
-                let values = to_words(array.as_ref()).into_iter().map(narrow).collect::<Vec<_>>();
-                PrimitiveArray::<T>::new(values.into(), array.nulls().cloned())
-            }
-        })
-    }
+fn narrow<T: ArrowPrimitiveType>(
+    pieces: &[(i64, Gathered)],
+    at: usize,
+    nulls: Option<NullBuffer>,
+    value: impl Fn(u64) -> T::Native,
+) -> ArrayRef {
+    Arc::new(PrimitiveArray::<T>::new(column(pieces, at, value).into(), nulls))
 }
 
 /// A word of each row.
@@ -226,8 +277,8 @@ fn column<T>(pieces: &[(i64, Gathered)], at: usize, value: impl Fn(u64) -> T) ->
     values
 }
 
-/// The rows of parts of one table in its stored form: columns of 64 bits have as few bits as all their values fit into.
-/// The less is left to compress, which is most of the work.
+/// The rows of parts of one table in its stored form: columns of 64 bits have as few bits as all their values fit into,
+/// and one value that all rows have is stored once. The less is left to compress, which is most of the work.
 pub(crate) fn batches_of(
     form: &Form,
     parts: &mut [Part],
@@ -243,30 +294,19 @@ pub(crate) fn batches_of(
         let rows = part.pieces.iter().map(|(_, rows)| rows.len()).sum();
         batches.push((rows, columns_of(form, &part.pieces, rows)?));
     }
-    let fields = form.stored.fields();
-    let mut bits = vec![0; fields.len()];
+    let mut bits = vec![BitsOf::NONE; form.stored.fields().len()];
     for (_, columns) in &batches {
-        bits.iter_mut().zip(columns).for_each(|(bits, column)| *bits |= column.bits());
+        bits.iter_mut().zip(columns).for_each(|(bits, column)| *bits = bits.and(column.bits()));
     }
-    let mut stored: Option<SchemaRef> = None;
-    let mut done = Vec::with_capacity(batches.len());
-    for (rows, columns) in batches {
-        let arrays =
-            columns.into_iter().zip(fields).zip(&bits).map(|((c, f), bits)| c.array(f.data_type(), *bits));
-        let arrays = arrays.collect::<Result<Vec<_>, _>>()?;
-        let schema = stored.get_or_insert_with(|| narrowed(&form.stored, &arrays));
-        done.push(part_rows(schema, arrays, rows)?);
-    }
-    Ok((stored.unwrap_or_else(|| form.stored.clone()), done))
-}
-
-/// The schema of columns that may have been narrowed.
-fn narrowed(schema: &SchemaRef, columns: &[ArrayRef]) -> SchemaRef {
-    let field = |(field, column): (&FieldRef, &ArrayRef)| {
-        Arc::new(field.as_ref().clone().with_data_type(column.data_type().clone()))
-    };
-    let fields: Vec<FieldRef> = schema.fields().iter().zip(columns).map(field).collect();
-    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+    let fields: Vec<Field> =
+        form.stored.fields().iter().zip(bits).map(|(field, bits)| bits.narrow(field)).collect();
+    let schema = Arc::new(Schema::new_with_metadata(fields, form.stored.metadata().clone()));
+    let done = batches.into_iter().map(|(rows, columns)| {
+        let arrays = columns.into_iter().zip(schema.fields()).map(|(c, f)| c.array(f.data_type(), rows));
+        part_rows(&schema, arrays.collect::<Result<_, _>>()?, rows)
+    });
+    let done = done.collect::<Result<_, _>>()?;
+    Ok((schema, done))
 }
 
 fn columns_of<'a>(
@@ -276,16 +316,27 @@ fn columns_of<'a>(
 ) -> Result<Vec<Column<'a>>, ArrowError> {
     let mut columns = Vec::with_capacity(form.stored.fields().len());
     if form.sliced {
-        let slices = pieces.iter().flat_map(|(slice, rows)| std::iter::repeat_n(*slice, rows.len()));
-        columns.push(Column::Array(Arc::new(Int64Array::from_iter_values(slices))));
+        columns.push(match pieces {
+            [(first, _), others @ ..] if others.iter().all(|(slice, _)| slice == first) => {
+                Column::Same(*first as u64)
+            }
+            _ => {
+                let slices = pieces.iter().flat_map(|(slice, rows)| std::iter::repeat_n(*slice, rows.len()));
+                Column::Array(Arc::new(Int64Array::from_iter_values(slices)))
+            }
+        });
     }
-    let mut said = Vec::with_capacity(count);
-    for (_, rows) in pieces {
-        let start = said.len();
-        said.resize(start + rows.len(), THERE);
-        rows.gone.iter().for_each(|at| said[start + *at as usize] = GONE);
-    }
-    columns.push(Column::Array(Arc::new(UInt8Array::from(said))));
+    columns.push(if pieces.iter().all(|(_, rows)| rows.gone.is_empty()) {
+        Column::Same(THERE.into())
+    } else {
+        let mut said = Vec::with_capacity(count);
+        for (_, rows) in pieces {
+            let start = said.len();
+            said.resize(start + rows.len(), THERE);
+            rows.gone.iter().for_each(|at| said[start + *at as usize] = GONE);
+        }
+        Column::Array(Arc::new(UInt8Array::from(said)))
+    });
 
     // Each slice has its own.
     let nulls = pieces.iter().any(|(_, rows)| rows.null_key.is_some()).then(|| {

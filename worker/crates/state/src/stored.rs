@@ -5,7 +5,8 @@
 //! "WEIRSTB" version(1)  flags(1: bit 0 starts a base)  xxh3-64 of flags and body (8, little endian)  body
 //! ```
 //! The name and the schema text of the table are metadata of the stream's schema. A column of 64 bits is
-//! stored as one of 8, 16 or 32 (`UInt8`, `UInt16`, `UInt32`) if all its values fit.
+//! stored as one of 8, 16 or 32 (`UInt8`, `UInt16`, `UInt32`) if all its values fit. Of a column of up to 64 bits that
+//! has one value in all rows only that is stored, in decimal as metadata of a field without values (`Null`).
 
 use std::collections::HashMap;
 use std::io::Cursor;
@@ -15,12 +16,12 @@ use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_ipc::CompressionType;
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
 use weir_protocol::StateTableInfo;
 use xxhash_rust::xxh3::Xxh3;
 
-use crate::key::{array_of_words, to_words};
+use crate::key::{array_of_words, to_words, word_width};
 use crate::part::batches_of;
 use crate::{Part, StateError};
 
@@ -29,6 +30,10 @@ const HEADER: usize = MAGIC.len() + 1 + 8;
 const STARTS_BASE: u8 = 1;
 const TABLE: &str = "weir.table";
 const SCHEMA: &str = "weir.schema";
+const SAME: &str = "weir.same";
+
+/// More rows than a part ever has. Where values are stored once, nothing else bounds what a block claims.
+const MOST_ROWS: usize = 1 << 24;
 
 /// What a stored row says: it is there.
 pub(crate) const THERE: u8 = 0;
@@ -76,8 +81,7 @@ pub fn encode_parts(parts: &mut [Part]) -> Result<Bytes, StateError> {
         });
     };
     let table = first.form.stored.metadata().get(TABLE).cloned().unwrap_or_default();
-    let fail =
-        |e: arrow_schema::ArrowError| StateError::Block { table: table.clone(), reason: e.to_string() };
+    let fail = |e: ArrowError| StateError::Block { table: table.clone(), reason: e.to_string() };
     let (form, flags) = (first.form.clone(), if first.starts_base { STARTS_BASE } else { 0 });
     let (schema, batches) = batches_of(&form, parts).map_err(fail)?;
     let bytes: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
@@ -97,19 +101,38 @@ pub fn encode_parts(parts: &mut [Part]) -> Result<Bytes, StateError> {
     Ok(block.into())
 }
 
+/// What stands for a column of one value.
+pub(crate) fn same_field(field: &Field, value: u64) -> Field {
+    let metadata = HashMap::from([(SAME.to_owned(), value.to_string())]);
+    Field::new(field.name(), DataType::Null, true).with_metadata(metadata)
+}
+
+/// The value of a column that has but one.
+fn same_of(stored: &Field) -> Option<u64> {
+    stored.metadata().get(SAME)?.parse().ok()
+}
+
 /// A column as it is expected, if it was narrowed.
-fn widened(column: &ArrayRef, expected: &DataType) -> Result<ArrayRef, arrow_schema::ArrowError> {
+fn widened(column: &ArrayRef, stored: &Field, expected: &DataType) -> Result<ArrayRef, ArrowError> {
     if column.data_type() == expected {
         return Ok(column.clone());
     }
-    array_of_words(expected, to_words(column.as_ref()), column.nulls().cloned())
+    match same_of(stored) {
+        Some(_) if column.len() > MOST_ROWS => {
+            Err(ArrowError::IpcError(format!("{} rows are more than a batch can have", column.len())))
+        }
+        Some(value) => array_of_words(expected, vec![value; column.len()], None),
+        None => array_of_words(expected, to_words(column.as_ref()), column.nulls().cloned()),
+    }
 }
 
 /// Whether columns of one kind can be had from those of the other.
 fn widens(stored: &Field, expected: &Field) -> bool {
     let wide = expected.data_type().primitive_width() == Some(size_of::<u64>());
+    let same = same_of(stored).is_some_and(|value| *stored == same_field(expected, value));
     let narrow = matches!(stored.data_type(), DataType::UInt8 | DataType::UInt16 | DataType::UInt32);
     stored == expected
+        || word_width(expected.data_type()).is_some() && same
         || wide && narrow && *stored == expected.clone().with_data_type(stored.data_type().clone())
 }
 
@@ -156,8 +179,7 @@ fn check(block: &[u8], table: &str) -> Result<u8, StateError> {
 pub(crate) fn decode_block(block: &[u8], expected: &SchemaRef) -> Result<Vec<RecordBatch>, StateError> {
     let table = expected.metadata().get(TABLE).cloned().unwrap_or_default();
     check(block, &table)?;
-    let fail =
-        |e: arrow_schema::ArrowError| StateError::Block { table: table.clone(), reason: e.to_string() };
+    let fail = |e: ArrowError| StateError::Block { table: table.clone(), reason: e.to_string() };
     let reader = StreamReader::try_new(Cursor::new(&block[HEADER..]), None).map_err(fail)?;
     let schema = reader.schema();
     for key in [TABLE, SCHEMA] {
@@ -176,7 +198,8 @@ pub(crate) fn decode_block(block: &[u8], expected: &SchemaRef) -> Result<Vec<Rec
     }
     let batches = reader.map(|batch| {
         let batch = batch?;
-        let columns = batch.columns().iter().zip(fields).map(|(c, e)| widened(c, e.data_type()));
+        let columns = batch.columns().iter().zip(stored.iter().zip(fields));
+        let columns = columns.map(|(column, (stored, e))| widened(column, stored, e.data_type()));
         part_rows(expected, columns.collect::<Result<_, _>>()?, batch.num_rows())
     });
     batches.collect::<Result<_, _>>().map_err(fail)
@@ -187,29 +210,35 @@ pub(crate) fn part_rows(
     schema: &SchemaRef,
     columns: Vec<ArrayRef>,
     rows: usize,
-) -> Result<RecordBatch, arrow_schema::ArrowError> {
+) -> Result<RecordBatch, ArrowError> {
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     RecordBatch::try_new_with_options(schema.clone(), columns, &options)
 }
 
 #[cfg(test)]
 mod tests {
-    use arrow_array::Int64Array;
+    use arrow_array::{
+        BooleanArray, Date32Array, Float64Array, Int8Array, Int32Array, Int64Array, NullArray,
+    };
     use weir_protocol::KeyGroupRange;
 
     use super::*;
+    use crate::part::Form;
     use crate::{KeyedTable, Keys, StateTable, TableSpec};
 
-    fn table(key: DataType) -> KeyedTable {
-        let spec = TableSpec {
+    fn spec(key: DataType) -> TableSpec {
+        TableSpec {
             name: "t".to_owned(),
             keys: vec![key],
             ungrouped: 0,
             words: vec![0],
             vars: Vec::new(),
             meaning: "test".to_owned(),
-        };
-        KeyedTable::new(spec, 1).expect("can be keys")
+        }
+    }
+
+    fn table(key: DataType) -> KeyedTable {
+        KeyedTable::new(spec(key), 1).expect("can be keys")
     }
 
     #[test]
@@ -235,7 +264,7 @@ mod tests {
             let stored =
                 StreamReader::try_new(Cursor::new(&block[HEADER..]), None).expect("is a stream").schema();
             let types: Vec<_> = stored.fields().iter().map(|f| f.data_type().clone()).collect();
-            assert_eq!(types, [DataType::UInt8, expected, DataType::UInt16], "{last}");
+            assert_eq!(types, [DataType::Null, expected, DataType::UInt16], "{last}");
             let mut back = table(DataType::Int64);
             back.restore(&block, KeyGroupRange::all(1)).expect("decodes");
             let found = (0..5).map(|at| back.find(&keys, at).map(|id| back.row(id)[0]));
@@ -243,5 +272,56 @@ mod tests {
             let error = table(DataType::Utf8).restore(&block, KeyGroupRange::all(1)).expect_err("are others");
             assert!(error.to_string().contains("\"t\""), "{error}");
         }
+    }
+
+    #[test]
+    fn one_value_in_all_rows_is_stored_once_and_comes_back_in_its_type() {
+        let columns: [ArrayRef; 6] = [
+            Arc::new(BooleanArray::from(vec![true])),
+            Arc::new(Int8Array::from(vec![-3])),
+            Arc::new(Int32Array::from(vec![i32::MIN])),
+            Arc::new(Date32Array::from(vec![-1])),
+            Arc::new(Float64Array::from(vec![-0.5])),
+            Arc::new(Int64Array::from(vec![i64::MIN])),
+        ];
+        for key in columns {
+            let key_type = key.data_type().clone();
+            let null = arrow_array::new_null_array(&key_type, 1);
+            for (key, stored) in [(key, DataType::Null), (null, key_type.clone())] {
+                let mut keys = Keys::new(std::slice::from_ref(&key_type)).expect("can be keys");
+                keys.fill(&[key], 1).expect("is declared");
+                let mut source = table(key_type.clone());
+                source.visit_keys(&keys, 0..1, &mut Vec::new(), &mut |_: usize, _: u32, row: &mut [u64]| {
+                    row[0] = 17;
+                });
+                source.freeze(true);
+                let block = encode_parts(&mut [source.sweep(9).expect("rows")]).expect("encodes");
+                let schema =
+                    StreamReader::try_new(Cursor::new(&block[HEADER..]), None).expect("is a stream").schema();
+                let narrow = if stored.primitive_width() == Some(8) { DataType::UInt8 } else { stored };
+                assert_eq!(*schema.field(1).data_type(), narrow, "{key_type}");
+                let mut back = table(key_type.clone());
+                back.restore(&block, KeyGroupRange::all(1)).expect("decodes");
+                assert_eq!(back.find(&keys, 0).map(|id| back.row(id)[0]), Some(17), "{key_type}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_block_that_claims_more_rows_than_there_can_be_is_refused() {
+        let expected = &Form::new(&spec(DataType::Int64), false).expect("can be keys").stored;
+        let fields: Vec<Field> = expected.fields().iter().map(|f| same_field(f, 1)).collect();
+        let schema = Arc::new(Schema::new_with_metadata(fields, expected.metadata().clone()));
+        let rows = MOST_ROWS + 1;
+        let nulls = schema.fields().iter().map(|_| Arc::new(NullArray::new(rows)) as ArrayRef).collect();
+        let batch = part_rows(&schema, nulls, rows).expect("are rows");
+        let mut block = [MAGIC.as_slice(), &[0; HEADER - MAGIC.len()]].concat();
+        let mut writer = StreamWriter::try_new(&mut block, &schema).expect("is a schema");
+        writer.write(&batch).and_then(|()| writer.finish()).expect("is written");
+        drop(writer);
+        let sum = checksum(&block);
+        block[MAGIC.len() + 1..HEADER].copy_from_slice(&sum.to_le_bytes());
+        let error = decode_block(&block, expected).expect_err("are too many");
+        assert!(error.to_string().contains("16777217 rows are more than a batch can have"), "{error}");
     }
 }
