@@ -129,15 +129,24 @@ impl Gathered {
 
     /// Leaves out the rows that do not count.
     fn compact(&mut self) {
-        let mut from = self.exact * self.stride;
-        let mut to = from;
-        for mask in std::mem::take(&mut self.masks) {
-            runs(mask, |at, count| {
-                let (start, words) = (from + at as usize * self.stride, count as usize * self.stride);
-                self.words.copy_within(start..start + words, to);
-                to += words;
-            });
-            from += u64::BITS as usize * self.stride;
+        let masks = std::mem::take(&mut self.masks);
+        let rows = &mut self.words[self.exact * self.stride..];
+        match self.stride {
+            1 => keep_rows::<1>(rows, &masks),
+            2 => keep_rows::<2>(rows, &masks),
+            3 => keep_rows::<3>(rows, &masks),
+            4 => keep_rows::<4>(rows, &masks),
+            stride => {
+                let (mut from, mut to) = (0, 0);
+                for mask in masks {
+                    runs(mask, |at, count| {
+                        let (start, words) = (from + at as usize * stride, count as usize * stride);
+                        rows.copy_within(start..start + words, to);
+                        to += words;
+                    });
+                    from += u64::BITS as usize * stride;
+                }
+            }
         }
         self.words.truncate(self.len * self.stride);
     }
@@ -171,6 +180,19 @@ impl Gathered {
 
     fn rows(&self) -> std::slice::ChunksExact<'_, u64> {
         self.words.chunks_exact(self.stride.max(1))
+    }
+}
+
+/// Moves short rows whose bits are set to the front: without a branch for each, since bits of no order can't be
+/// foreseen.
+fn keep_rows<const STRIDE: usize>(words: &mut [u64], masks: &[u64]) {
+    let (rows, _) = words.as_chunks_mut::<STRIDE>();
+    let mut to = 0;
+    for (from, mask) in (0..rows.len()).step_by(u64::BITS as usize).zip(masks) {
+        for at in 0..(rows.len() - from).min(u64::BITS as usize) {
+            rows[to] = rows[from + at];
+            to += (mask >> at & 1) as usize;
+        }
     }
 }
 
@@ -376,4 +398,27 @@ fn gone_slices(form: &Form, gone: Vec<i64>) -> Vec<Column<'static>> {
     let others: Vec<ArrayRef> = others.collect();
     let names: [ArrayRef; 2] = [Arc::new(Int64Array::from(gone)), Arc::new(UInt8Array::from(said))];
     names.into_iter().chain(others).map(Column::Array).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_that_do_not_count_are_left_out_whatever_their_length() {
+        let masks: [u64; 3] = [0xf0f0_1234_8000_0001, u64::MAX, 0b101];
+        for stride in 1..=6 {
+            // The last word of bits is of fewer rows.
+            let rows: Vec<u64> = (0..(128 + 5) * stride as u64).collect();
+            let mut gathered = Gathered::new(stride);
+            let exact = vec![7; 2 * stride];
+            gathered.extend(&exact, 2);
+            gathered.extend_masked(&rows, masks.into_iter());
+            gathered.compact();
+            let counts = |at: usize| masks[at / 64] >> (at % 64) & 1 == 1;
+            let kept = rows.chunks(stride).enumerate().filter(|(at, _)| counts(*at)).flat_map(|(_, row)| row);
+            let expected: Vec<u64> = exact.iter().chain(kept).copied().collect();
+            assert_eq!((gathered.len(), gathered.words), (expected.len() / stride, expected), "{stride}");
+        }
+    }
 }

@@ -1,5 +1,5 @@
-//! The stored form of a part of a table: a small header with a checksum, then an Arrow IPC stream
-//! compressed with lz4.
+//! The stored form of a part of a table: a small header with a checksum, then an Arrow IPC stream, compressed with
+//! lz4 where that makes it smaller.
 //!
 //! ```text
 //! "WEIRSTB" version(1)  flags(1: bit 0 starts a base)  xxh3-64 of flags and body (8, little endian)  body
@@ -34,6 +34,8 @@ const SAME: &str = "weir.same";
 
 /// More rows than a part ever has. Where values are stored once, nothing else bounds what a block claims.
 const MOST_ROWS: usize = 1 << 24;
+/// Rows that tell whether a block is worth compressing.
+const SAMPLE_ROWS: usize = 1024;
 
 /// What a stored row says: it is there.
 pub(crate) const THERE: u8 = 0;
@@ -86,19 +88,39 @@ pub fn encode_parts(parts: &mut [Part]) -> Result<Bytes, StateError> {
     let (schema, batches) = batches_of(&form, parts).map_err(fail)?;
     let bytes: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
     let mut block = Vec::with_capacity(HEADER + bytes);
+    let compression = compresses(&schema, &batches).map_err(fail)?.then_some(CompressionType::LZ4_FRAME);
     block.extend_from_slice(MAGIC);
     block.push(flags);
     block.extend_from_slice(&[0; 8]);
-    let options =
-        IpcWriteOptions::default().try_with_compression(Some(CompressionType::LZ4_FRAME)).map_err(fail)?;
-    let mut writer = StreamWriter::try_new_with_options(&mut block, &schema, options).map_err(fail)?;
-    batches.iter().try_for_each(|rows| writer.write(rows)).and_then(|()| writer.finish()).map_err(fail)?;
-    drop(writer);
+    write(&mut block, &schema, &batches, compression).map_err(fail)?;
     // It waits for others, and for the store.
     block.shrink_to_fit();
     let sum = checksum(&block);
     block[MAGIC.len() + 1..HEADER].copy_from_slice(&sum.to_le_bytes());
     Ok(block.into())
+}
+
+/// Whether compressing makes rows smaller by an eighth or more, judged by the first of them: keys of no order in
+/// narrow columns are as small as they get, and trying takes longer than all else.
+fn compresses(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<bool, ArrowError> {
+    let Some(first) = batches.iter().find(|rows| rows.num_rows() > 0) else { return Ok(false) };
+    let sample = [first.slice(0, first.num_rows().min(SAMPLE_ROWS))];
+    let (mut plain, mut compressed) = (Vec::new(), Vec::new());
+    write(&mut plain, schema, &sample, None)?;
+    write(&mut compressed, schema, &sample, Some(CompressionType::LZ4_FRAME))?;
+    Ok(compressed.len() * 8 <= plain.len() * 7)
+}
+
+fn write(
+    to: &mut Vec<u8>,
+    schema: &SchemaRef,
+    batches: &[RecordBatch],
+    compression: Option<CompressionType>,
+) -> Result<(), ArrowError> {
+    let options = IpcWriteOptions::default().try_with_compression(compression)?;
+    let mut writer = StreamWriter::try_new_with_options(to, schema, options)?;
+    batches.iter().try_for_each(|rows| writer.write(rows))?;
+    writer.finish()
 }
 
 /// What stands for a column of one value.
