@@ -12,8 +12,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// How long memory that was given back waits to be asked for again before the system gets it, in milliseconds. A
 /// checkpoint asks for as much as the one before: with less than the usual interval, the system would clear all of it
-/// anew for each, which takes several times as long as to copy the rows into it.
-const PURGE_DELAY_MS: std::ffi::c_long = 5_000;
+/// anew for each, which takes several times as long as to copy the rows into it. The allocator gives back all that it
+/// has at that moment, whatever was in use just before, so this is also how often a checkpoint has to wait for that.
+const PURGE_DELAY_MS: std::ffi::c_long = 60_000;
 /// `mi_option_purge_delay` of mimalloc.h.
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
