@@ -177,9 +177,9 @@ impl Encoder {
     }
 
     /// Makes a block of what is open.
-    fn close(&self, current: &mut Current, of: TableOf, mut open: Open) -> Result<(), Failure> {
+    fn close(&self, current: &mut Current, of: TableOf, open: Open) -> Result<(), Failure> {
         let Some((transform, info)) = open.table else { return Ok(()) };
-        let bytes = encode_parts(&mut open.parts)
+        let bytes = encode_parts(&open.parts)
             .map_err(|e| Failure::new(FailureKind::Bug, format!("encoding state: {e}")))?;
         let content = BlockContent::Table { name: info.name, range: self.range(of.0) };
         let block =

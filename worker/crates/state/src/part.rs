@@ -10,7 +10,6 @@ use arrow_array::{
 use arrow_buffer::NullBuffer;
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 
-use crate::bits::runs;
 use crate::key::{DecodedKeys, KeyLayout, array_of_words, long_handle, to_words, var_array};
 use crate::slab::{self, Slab};
 use crate::stored::{GONE, SLICE_GONE, THERE, part_rows, same_field, stored_schema};
@@ -127,30 +126,6 @@ impl Gathered {
         self.len += self.masks.iter().map(|mask| mask.count_ones() as usize).sum::<usize>();
     }
 
-    /// Leaves out the rows that do not count.
-    fn compact(&mut self) {
-        let masks = std::mem::take(&mut self.masks);
-        let rows = &mut self.words[self.exact * self.stride..];
-        match self.stride {
-            1 => keep_rows::<1>(rows, &masks),
-            2 => keep_rows::<2>(rows, &masks),
-            3 => keep_rows::<3>(rows, &masks),
-            4 => keep_rows::<4>(rows, &masks),
-            stride => {
-                let (mut from, mut to) = (0, 0);
-                for mask in masks {
-                    runs(mask, |at, count| {
-                        let (start, words) = (from + at as usize * stride, count as usize * stride);
-                        rows.copy_within(start..start + words, to);
-                        to += words;
-                    });
-                    from += u64::BITS as usize * stride;
-                }
-            }
-        }
-        self.words.truncate(self.len * self.stride);
-    }
-
     /// The row that was added as number `at` is gone.
     pub(crate) fn set_gone(&mut self, at: usize) {
         self.gone.push(at as u32);
@@ -178,23 +153,36 @@ impl Gathered {
         }
     }
 
+    /// The rows that have long keys or values of varying length, all of which count.
     fn rows(&self) -> std::slice::ChunksExact<'_, u64> {
         self.words.chunks_exact(self.stride.max(1))
     }
-}
 
-/// Moves short rows whose bits are set to the front: without a branch for each, since bits of no order can't be
-/// foreseen.
-fn keep_rows<const STRIDE: usize>(words: &mut [u64], masks: &[u64]) {
-    let (rows, _) = words.as_chunks_mut::<STRIDE>();
-    let mut to = 0;
-    for (from, mask) in (0..rows.len()).step_by(u64::BITS as usize).zip(masks) {
-        for at in 0..(rows.len() - from).min(u64::BITS as usize) {
-            rows[to] = rows[from + at];
-            to += (mask >> at & 1) as usize;
+    /// The bits of a word of all rows, also of those that do not count: then more than needed.
+    fn bits(&self, at: usize) -> BitsOf {
+        self.rows().fold(BitsOf::NONE, |bits, row| bits.and(BitsOf::of(row[at])))
+    }
+
+    /// Adds a word of each row to `values`.
+    fn column<T: Copy + Default>(&self, at: usize, value: impl Fn(u64) -> T, values: &mut Vec<T>) {
+        let exact = if self.masks.is_empty() { self.len } else { self.exact };
+        let (exact, masked) = self.words.split_at(exact * self.stride);
+        values.extend(exact.chunks_exact(self.stride).map(|row| value(row[at])));
+        // No branch for each row: bits of no order can't be foreseen.
+        let mut some = [T::default(); WORD];
+        for (rows, mask) in masked.chunks(self.stride * WORD).zip(&self.masks) {
+            let mut count = 0;
+            for (row, bit) in rows.chunks_exact(self.stride).zip(0..) {
+                some[count % WORD] = value(row[at]);
+                count += (mask >> bit & 1) as usize;
+            }
+            values.extend_from_slice(&some[..count]);
         }
     }
 }
+
+/// Rows to which one word of [`Gathered::masks`] belongs.
+const WORD: usize = u64::BITS as usize;
 
 /// A column of some rows, before it is known how narrow it can be.
 enum Column<'a> {
@@ -220,10 +208,13 @@ impl BitsOf {
     /// Of values that have to stay as they are.
     const KEEP: Self = Self { any: u64::MAX, all: 0 };
 
-    fn of(words: impl Iterator<Item = u64>, nulls: Option<&NullBuffer>) -> Self {
-        // NULL is no value that all rows could have.
-        let start = if nulls.is_some() { Self { any: 1, all: 0 } } else { Self::NONE };
-        words.fold(start, |bits, word| bits.and(Self { any: word, all: word }))
+    fn of(word: u64) -> Self {
+        Self { any: word, all: word }
+    }
+
+    /// Together with NULL, which is no value that all rows could have.
+    fn or_null(self, nulls: Option<&NullBuffer>) -> Self {
+        if nulls.is_some() { Self { any: self.any | 1, all: 0 } } else { self }
     }
 
     fn and(self, other: Self) -> Self {
@@ -246,15 +237,18 @@ impl BitsOf {
 impl Column<'_> {
     fn bits(&self) -> BitsOf {
         match self {
-            Self::Same(value) => BitsOf { any: *value, all: *value },
-            Self::Word(pieces, at, nulls) => BitsOf::of(
-                pieces.iter().flat_map(|(_, rows)| rows.rows()).map(|row| row[*at]),
-                nulls.as_ref(),
-            ),
+            Self::Same(value) => BitsOf::of(*value),
+            Self::Word(pieces, at, nulls) => {
+                let bits = pieces.iter().fold(BitsOf::NONE, |bits, (_, rows)| bits.and(rows.bits(*at)));
+                bits.or_null(nulls.as_ref())
+            }
             Self::Array(array) if array.data_type().primitive_width() != Some(size_of::<u64>()) => {
                 BitsOf::KEEP
             }
-            Self::Array(array) => BitsOf::of(to_words(array.as_ref()).into_iter(), array.nulls()),
+            Self::Array(array) => {
+                let words = to_words(array.as_ref()).into_iter().map(BitsOf::of);
+                words.fold(BitsOf::NONE, BitsOf::and).or_null(array.nulls())
+            }
         }
     }
 
@@ -293,26 +287,22 @@ fn narrow<T: ArrowPrimitiveType>(
 }
 
 /// A word of each row.
-fn column<T>(pieces: &[(i64, Gathered)], at: usize, value: impl Fn(u64) -> T) -> Vec<T> {
+fn column<T: Copy + Default>(pieces: &[(i64, Gathered)], at: usize, value: impl Fn(u64) -> T) -> Vec<T> {
     let mut values = Vec::with_capacity(pieces.iter().map(|(_, rows)| rows.len()).sum());
-    pieces.iter().for_each(|(_, rows)| values.extend(rows.rows().map(|row| value(row[at]))));
+    pieces.iter().for_each(|(_, rows)| rows.column(at, &value, &mut values));
     values
 }
 
 /// The rows of parts of one table in its stored form: columns of 64 bits have as few bits as all their values fit into,
 /// and one value that all rows have is stored once. The less is left to compress, which is most of the work.
-pub(crate) fn batches_of(
-    form: &Form,
-    parts: &mut [Part],
-) -> Result<(SchemaRef, Vec<RecordBatch>), ArrowError> {
-    parts.iter_mut().flat_map(|part| &mut part.pieces).for_each(|(_, rows)| rows.compact());
+pub(crate) fn batches_of(form: &Form, parts: &[Part]) -> Result<(SchemaRef, Vec<RecordBatch>), ArrowError> {
     let gone: Vec<i64> = parts.iter().flat_map(|part| part.slices_gone.iter().copied()).collect();
     let mut batches = Vec::with_capacity(parts.len() + 1);
     if !gone.is_empty() {
         // What there is of a slice of that name came later.
         batches.push((gone.len(), gone_slices(form, gone)));
     }
-    for part in &*parts {
+    for part in parts {
         let rows = part.pieces.iter().map(|(_, rows)| rows.len()).sum();
         batches.push((rows, columns_of(form, &part.pieces, rows)?));
     }
@@ -414,11 +404,15 @@ mod tests {
             let exact = vec![7; 2 * stride];
             gathered.extend(&exact, 2);
             gathered.extend_masked(&rows, masks.into_iter());
-            gathered.compact();
             let counts = |at: usize| masks[at / 64] >> (at % 64) & 1 == 1;
-            let kept = rows.chunks(stride).enumerate().filter(|(at, _)| counts(*at)).flat_map(|(_, row)| row);
-            let expected: Vec<u64> = exact.iter().chain(kept).copied().collect();
-            assert_eq!((gathered.len(), gathered.words), (expected.len() / stride, expected), "{stride}");
+            let kept = rows.chunks(stride).enumerate().filter(|(at, _)| counts(*at)).map(|(_, row)| row);
+            let expected: Vec<&[u64]> = exact.chunks(stride).chain(kept).collect();
+            assert_eq!(gathered.len(), expected.len(), "{stride}");
+            for at in 0..stride {
+                let mut values = Vec::new();
+                gathered.column(at, |word| word, &mut values);
+                assert!(values.into_iter().eq(expected.iter().map(|row| row[at])), "word {at} of {stride}");
+            }
         }
     }
 }

@@ -70,13 +70,12 @@ pub(crate) fn stored_schema(
     Arc::new(Schema::new_with_metadata(fields, metadata))
 }
 
-/// Encodes parts of one table, as they come after each other, as a block; meant for a background thread. Rows that
-/// were only copied with others are taken out of the parts on the way.
+/// Encodes parts of one table, as they come after each other, as a block; meant for a background thread.
 ///
 /// # Errors
 /// No parts, or rows that Arrow IPC cannot express: a defect of the table.
-pub fn encode_parts(parts: &mut [Part]) -> Result<Bytes, StateError> {
-    let [first, ..] = &*parts else {
+pub fn encode_parts(parts: &[Part]) -> Result<Bytes, StateError> {
+    let [first, ..] = parts else {
         return Err(StateError::Block {
             table: String::new(),
             reason: "there are no rows to encode".to_owned(),
@@ -282,7 +281,7 @@ mod tests {
                 source.sweep(9).expect("rows")
             };
             // How narrow they are is a matter of all parts.
-            let block = encode_parts(&mut [part(0..3), part(3..5)]).expect("encodes");
+            let block = encode_parts(&[part(0..3), part(3..5)]).expect("encodes");
             let stored =
                 StreamReader::try_new(Cursor::new(&block[HEADER..]), None).expect("is a stream").schema();
             let types: Vec<_> = stored.fields().iter().map(|f| f.data_type().clone()).collect();
@@ -317,7 +316,7 @@ mod tests {
                     row[0] = 17;
                 });
                 source.freeze(true);
-                let block = encode_parts(&mut [source.sweep(9).expect("rows")]).expect("encodes");
+                let block = encode_parts(&[source.sweep(9).expect("rows")]).expect("encodes");
                 let schema =
                     StreamReader::try_new(Cursor::new(&block[HEADER..]), None).expect("is a stream").schema();
                 let narrow = if stored.primitive_width() == Some(8) { DataType::UInt8 } else { stored };

@@ -168,7 +168,7 @@ impl Subtasks {
             for table in transform.tables() {
                 table.freeze(full);
                 while let Some(part) = table.sweep(17) {
-                    let block = encode_parts(&mut [part]).expect("encodes");
+                    let block = encode_parts(&[part]).expect("encodes");
                     if starts_base(&block).expect("is a block") {
                         blocks.clear();
                     }
