@@ -77,9 +77,9 @@ impl Bits {
         (from..end, ones)
     }
 
-    /// Words of bits, which are cleared by it.
-    pub(crate) fn take(&mut self, words: Range<usize>) -> impl Iterator<Item = u64> {
-        self.0[words].iter_mut().map(std::mem::take)
+    /// Some of the words.
+    pub(crate) fn some(&mut self, words: Range<usize>) -> &mut [u64] {
+        &mut self.0[words]
     }
 
     /// Words that hold them.
@@ -125,11 +125,12 @@ mod tests {
         [66, 67].into_iter().chain(128..192).for_each(|bit| rest.set(bit));
         assert_eq!(rest.span(0, 1), (0..1, 2), "whole words");
         assert_eq!(rest.span(1, 99), (1..4, 67), "to the end");
-        for (at, word) in rest.take(1..4).enumerate() {
-            runs(word, |bit, len| found.push((at, bit, len)));
+        for (at, word) in rest.some(1..4).iter().enumerate() {
+            runs(*word, |bit, len| found.push((at, bit, len)));
         }
+        rest.some(1..4).fill(0);
         assert_eq!(found, [(0, 2, 2), (1, 0, 64), (2, 7, 1)]);
-        assert_eq!(rest.count(), 2, "what was taken is cleared");
+        assert_eq!(rest.count(), 2, "in the others");
         let mut all = Bits::ones(130);
         assert_eq!(all.count(), 130);
         all.and_not(&bits);

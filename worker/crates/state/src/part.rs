@@ -83,10 +83,8 @@ pub(crate) struct Gathered {
     gone: Vec<u32>,
     /// Position of the row of the NULL key.
     null_key: Option<usize>,
-    /// How many rows count, whatever `masks` say.
-    exact: usize,
-    /// Which of the following rows count, 64 to a word; all if there are none.
-    masks: Vec<u64>,
+    /// The words of more rows, which follow.
+    columns: Columns,
     /// Once the rows are complete: long keys and values of varying length, to which their handles then lead.
     long: Vec<u8>,
 }
@@ -107,7 +105,7 @@ impl Gathered {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        (self.words.capacity() + self.masks.capacity()) * 8 + self.gone.capacity() * 4 + self.long.capacity()
+        self.words.capacity() * 8 + self.columns.bytes() + self.gone.capacity() * 4 + self.long.capacity()
     }
 
     /// Adds so many rows that lie one after the other.
@@ -117,13 +115,24 @@ impl Gathered {
         self.len += count;
     }
 
-    /// Adds those rows whose bits are set, as the last ones.
-    pub(crate) fn extend_masked(&mut self, rows: &[u64], masks: impl Iterator<Item = u64>) {
-        self.words.reserve_exact(rows.len());
-        self.words.extend_from_slice(rows);
-        self.exact = self.len;
-        self.masks.extend(masks);
-        self.len += self.masks.iter().map(|mask| mask.count_ones() as usize).sum::<usize>();
+    /// Adds those `count` rows whose bits are set, as the last ones, word by word: in 32 bits each unless they are
+    /// `wide`, which it finds out. Whether it could: rows must be short.
+    pub(crate) fn extend_masked(
+        &mut self,
+        rows: &[u64],
+        masks: &[u64],
+        count: usize,
+        wide: &mut bool,
+    ) -> bool {
+        self.columns = match self.stride {
+            1 => columns::<1>(rows, masks, count, wide),
+            2 => columns::<2>(rows, masks, count, wide),
+            3 => columns::<3>(rows, masks, count, wide),
+            4 => columns::<4>(rows, masks, count, wide),
+            _ => return false,
+        };
+        self.len += count;
+        true
     }
 
     /// The row that was added as number `at` is gone.
@@ -158,31 +167,86 @@ impl Gathered {
         self.words.chunks_exact(self.stride.max(1))
     }
 
-    /// The bits of a word of all rows, also of those that do not count: then more than needed.
+    /// The bits of a word of all rows.
     fn bits(&self, at: usize) -> BitsOf {
-        self.rows().fold(BitsOf::NONE, |bits, row| bits.and(BitsOf::of(row[at])))
+        let bits = BitsOf::of(self.rows().map(|row| row[at]));
+        match &self.columns {
+            Columns::None => bits,
+            Columns::Half(columns) => bits.and(BitsOf::of(columns[at].iter().map(|word| u64::from(*word)))),
+            Columns::Whole(columns) => bits.and(BitsOf::of(columns[at].iter().copied())),
+        }
     }
 
     /// Adds a word of each row to `values`.
-    fn column<T: Copy + Default>(&self, at: usize, value: impl Fn(u64) -> T, values: &mut Vec<T>) {
-        let exact = if self.masks.is_empty() { self.len } else { self.exact };
-        let (exact, masked) = self.words.split_at(exact * self.stride);
-        values.extend(exact.chunks_exact(self.stride).map(|row| value(row[at])));
-        // No branch for each row: bits of no order can't be foreseen.
-        let mut some = [T::default(); WORD];
-        for (rows, mask) in masked.chunks(self.stride * WORD).zip(&self.masks) {
-            let mut count = 0;
-            for (row, bit) in rows.chunks_exact(self.stride).zip(0..) {
-                some[count % WORD] = value(row[at]);
-                count += (mask >> bit & 1) as usize;
-            }
-            values.extend_from_slice(&some[..count]);
+    fn column<T>(&self, at: usize, value: impl Fn(u64) -> T, values: &mut Vec<T>) {
+        values.extend(self.rows().map(|row| value(row[at])));
+        match &self.columns {
+            Columns::None => {}
+            Columns::Half(columns) => values.extend(columns[at].iter().map(|word| value((*word).into()))),
+            Columns::Whole(columns) => values.extend(columns[at].iter().map(|word| value(*word))),
         }
     }
 }
 
-/// Rows to which one word of [`Gathered::masks`] belongs.
-const WORD: usize = u64::BITS as usize;
+/// Words of rows, those of one place together.
+#[derive(Debug, Default)]
+enum Columns {
+    #[default]
+    None,
+    /// All of which have 32 bits at most.
+    Half(Vec<Vec<u32>>),
+    Whole(Vec<Vec<u64>>),
+}
+
+impl Columns {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::Half(columns) => columns.iter().map(|column| column.capacity() * 4).sum(),
+            Self::Whole(columns) => columns.iter().map(|column| column.capacity() * 8).sum(),
+        }
+    }
+}
+
+/// See [`Gathered::extend_masked`].
+fn columns<const STRIDE: usize>(rows: &[u64], masks: &[u64], count: usize, wide: &mut bool) -> Columns {
+    if !*wide {
+        let (columns, any) = transpose::<u32, STRIDE>(rows, masks, count, |word| word as u32);
+        if u32::try_from(any).is_ok() {
+            return Columns::Half(columns);
+        }
+        *wide = true;
+    }
+    Columns::Whole(transpose::<u64, STRIDE>(rows, masks, count, |word| word).0)
+}
+
+/// The words of those `count` rows whose bits are set, as columns, and the bits that any word has, also of other rows.
+fn transpose<T: Copy + Default, const STRIDE: usize>(
+    rows: &[u64],
+    masks: &[u64],
+    count: usize,
+    value: impl Fn(u64) -> T,
+) -> (Vec<Vec<T>>, u64) {
+    // Room for the row after the last one that counts.
+    let mut columns: [Vec<T>; STRIDE] = std::array::from_fn(|_| vec![T::default(); count + 1]);
+    let mut into = columns.each_mut().map(Vec::as_mut_slice);
+    let (mut at, mut any) = (0, 0);
+    for (rows, mask) in rows.as_chunks::<STRIDE>().0.chunks(u64::BITS as usize).zip(masks) {
+        for (row, bit) in rows.iter().zip(0..) {
+            // No branch for each row: bits of no order can't be foreseen.
+            for (column, word) in into.iter_mut().zip(row) {
+                column[at] = value(*word);
+                any |= word;
+            }
+            at += (mask >> bit & 1) as usize;
+        }
+    }
+    let columns = columns.map(|mut column| {
+        column.truncate(at);
+        column
+    });
+    (columns.into(), any)
+}
 
 /// A column of some rows, before it is known how narrow it can be.
 enum Column<'a> {
@@ -208,8 +272,8 @@ impl BitsOf {
     /// Of values that have to stay as they are.
     const KEEP: Self = Self { any: u64::MAX, all: 0 };
 
-    fn of(word: u64) -> Self {
-        Self { any: word, all: word }
+    fn of(words: impl Iterator<Item = u64>) -> Self {
+        words.fold(Self::NONE, |bits, word| Self { any: bits.any | word, all: bits.all & word })
     }
 
     /// Together with NULL, which is no value that all rows could have.
@@ -237,7 +301,7 @@ impl BitsOf {
 impl Column<'_> {
     fn bits(&self) -> BitsOf {
         match self {
-            Self::Same(value) => BitsOf::of(*value),
+            Self::Same(value) => BitsOf { any: *value, all: *value },
             Self::Word(pieces, at, nulls) => {
                 let bits = pieces.iter().fold(BitsOf::NONE, |bits, (_, rows)| bits.and(rows.bits(*at)));
                 bits.or_null(nulls.as_ref())
@@ -245,10 +309,7 @@ impl Column<'_> {
             Self::Array(array) if array.data_type().primitive_width() != Some(size_of::<u64>()) => {
                 BitsOf::KEEP
             }
-            Self::Array(array) => {
-                let words = to_words(array.as_ref()).into_iter().map(BitsOf::of);
-                words.fold(BitsOf::NONE, BitsOf::and).or_null(array.nulls())
-            }
+            Self::Array(array) => BitsOf::of(to_words(array.as_ref()).into_iter()).or_null(array.nulls()),
         }
     }
 
@@ -287,7 +348,7 @@ fn narrow<T: ArrowPrimitiveType>(
 }
 
 /// A word of each row.
-fn column<T: Copy + Default>(pieces: &[(i64, Gathered)], at: usize, value: impl Fn(u64) -> T) -> Vec<T> {
+fn column<T>(pieces: &[(i64, Gathered)], at: usize, value: impl Fn(u64) -> T) -> Vec<T> {
     let mut values = Vec::with_capacity(pieces.iter().map(|(_, rows)| rows.len()).sum());
     pieces.iter().for_each(|(_, rows)| rows.column(at, &value, &mut values));
     values
@@ -397,16 +458,19 @@ mod tests {
     #[test]
     fn rows_that_do_not_count_are_left_out_whatever_their_length() {
         let masks: [u64; 3] = [0xf0f0_1234_8000_0001, u64::MAX, 0b101];
-        for stride in 1..=6 {
+        let count = masks.iter().map(|mask| mask.count_ones() as usize).sum();
+        for (stride, first) in (1..=4).flat_map(|stride| [(stride, 0), (stride, u64::from(u32::MAX) - 100)]) {
             // The last word of bits is of fewer rows.
-            let rows: Vec<u64> = (0..(128 + 5) * stride as u64).collect();
+            let rows: Vec<u64> = (first..).take((128 + 5) * stride).collect();
             let mut gathered = Gathered::new(stride);
-            let exact = vec![7; 2 * stride];
-            gathered.extend(&exact, 2);
-            gathered.extend_masked(&rows, masks.into_iter());
+            let before = vec![7; 2 * stride];
+            gathered.extend(&before, 2);
+            let mut wide = false;
+            assert!(gathered.extend_masked(&rows, &masks, count, &mut wide));
+            assert_eq!(wide, first > 0);
             let counts = |at: usize| masks[at / 64] >> (at % 64) & 1 == 1;
             let kept = rows.chunks(stride).enumerate().filter(|(at, _)| counts(*at)).map(|(_, row)| row);
-            let expected: Vec<&[u64]> = exact.chunks(stride).chain(kept).collect();
+            let expected: Vec<&[u64]> = before.chunks(stride).chain(kept).collect();
             assert_eq!(gathered.len(), expected.len(), "{stride}");
             for at in 0..stride {
                 let mut values = Vec::new();

@@ -36,6 +36,8 @@ pub(crate) struct Frozen {
     /// Rows that were about to be written.
     saved: Vec<Gathered>,
     handles: Vec<u64>,
+    /// Whether words need more than 32 bits.
+    wide: bool,
 }
 
 impl Frozen {
@@ -115,6 +117,7 @@ impl KeyedTable {
             dead: std::mem::take(&mut self.dead_list),
             saved: Vec::new(),
             handles: Vec::new(),
+            wide: false,
         });
         if let Some(null) = self.null_row {
             // So that the sweep does not have to look for it.
@@ -131,14 +134,14 @@ impl KeyedTable {
         frozen.cursor = span.end;
         let first = span.start * WORD;
         let all = (span.len() * WORD).min(self.rows.len().saturating_sub(first));
-        let words = frozen.left.take(span);
-        if count * 2 > all && self.dead_count == 0 && self.form.is_fixed() {
-            // One large copy takes less time than many small ones: the encoder leaves out what does not count.
-            rows.extend_masked(self.rows.run(first as u32, all as u32), words);
-        } else {
+        let words = frozen.left.some(span);
+        // Where most rows go out they are looked at one after the other, which takes less time than many small copies.
+        let dense = count * 2 > all && self.dead_count == 0 && self.form.is_fixed();
+        let run = self.rows.run(first as u32, all as u32);
+        if !(dense && rows.extend_masked(run, words, count, &mut frozen.wide)) {
             rows.reserve(count);
-            for (from, word) in (first as u32..).step_by(WORD).zip(words) {
-                runs(word, |at, count| {
+            for (from, word) in (first as u32..).step_by(WORD).zip(&*words) {
+                runs(*word, |at, count| {
                     if self.dead_count > 0 {
                         let gone = (from + at..).zip(rows.len()..).take(count as usize);
                         gone.filter(|(id, _)| self.dead.get(*id)).for_each(|(_, at)| rows.set_gone(at));
@@ -147,6 +150,7 @@ impl KeyedTable {
                 });
             }
         }
+        words.fill(0);
         let starts_base = std::mem::take(&mut frozen.starts_base);
         rows.complete(&self.form, &self.slab);
         (rows.len() > 0 || starts_base).then_some((starts_base, rows))
