@@ -208,6 +208,9 @@ impl Columns {
     }
 }
 
+/// Of a word of a mask.
+const BITS: usize = u64::BITS as usize;
+
 /// See [`Gathered::extend_masked`].
 fn columns<const STRIDE: usize>(rows: &[u64], masks: &[u64], count: usize, wide: &mut bool) -> Columns {
     if !*wide {
@@ -227,24 +230,20 @@ fn transpose<T: Copy + Default, const STRIDE: usize>(
     count: usize,
     value: impl Fn(u64) -> T,
 ) -> (Vec<Vec<T>>, u64) {
-    // Room for the row after the last one that counts.
-    let mut columns: [Vec<T>; STRIDE] = std::array::from_fn(|_| vec![T::default(); count + 1]);
-    let mut into = columns.each_mut().map(Vec::as_mut_slice);
-    let (mut at, mut any) = (0, 0);
-    for (rows, mask) in rows.as_chunks::<STRIDE>().0.chunks(u64::BITS as usize).zip(masks) {
+    let mut columns: [Vec<T>; STRIDE] = std::array::from_fn(|_| Vec::with_capacity(count));
+    let (mut some, mut any) = ([[T::default(); BITS]; STRIDE], 0);
+    for (rows, mask) in rows.as_chunks::<STRIDE>().0.chunks(BITS).zip(masks) {
+        let mut at = 0;
         for (row, bit) in rows.iter().zip(0..) {
             // No branch for each row: bits of no order can't be foreseen.
-            for (column, word) in into.iter_mut().zip(row) {
-                column[at] = value(*word);
+            for (column, word) in some.iter_mut().zip(row) {
+                column[at % BITS] = value(*word);
                 any |= word;
             }
             at += (mask >> bit & 1) as usize;
         }
+        columns.iter_mut().zip(&some).for_each(|(column, some)| column.extend_from_slice(&some[..at]));
     }
-    let columns = columns.map(|mut column| {
-        column.truncate(at);
-        column
-    });
     (columns.into(), any)
 }
 
