@@ -170,11 +170,12 @@ impl Gathered {
     /// The bits of a word of all rows.
     fn bits(&self, at: usize) -> BitsOf {
         let bits = BitsOf::of(self.rows().map(|row| row[at]));
-        match &self.columns {
-            Columns::None => bits,
-            Columns::Half(columns) => bits.and(BitsOf::of(columns[at].iter().map(|word| u64::from(*word)))),
-            Columns::Whole(columns) => bits.and(BitsOf::of(columns[at].iter().copied())),
-        }
+        let (same, any) = match &self.columns {
+            Columns::None => return bits,
+            Columns::Half(columns) => (same(&columns.words[at]).map(u64::from), columns.any[at]),
+            Columns::Whole(columns) => (same(&columns.words[at]), columns.any[at]),
+        };
+        bits.and(same.map_or(BitsOf { any, all: 0 }, BitsOf::same))
     }
 
     /// Adds a word of each row to `values`.
@@ -182,8 +183,10 @@ impl Gathered {
         values.extend(self.rows().map(|row| value(row[at])));
         match &self.columns {
             Columns::None => {}
-            Columns::Half(columns) => values.extend(columns[at].iter().map(|word| value((*word).into()))),
-            Columns::Whole(columns) => values.extend(columns[at].iter().map(|word| value(*word))),
+            Columns::Half(columns) => {
+                values.extend(columns.words[at].iter().map(|word| value((*word).into())))
+            }
+            Columns::Whole(columns) => values.extend(columns.words[at].iter().map(|word| value(*word))),
         }
     }
 }
@@ -193,19 +196,37 @@ impl Gathered {
 enum Columns {
     #[default]
     None,
-    /// All of which have 32 bits at most.
-    Half(Vec<Vec<u32>>),
-    Whole(Vec<Vec<u64>>),
+    Half(WordsOf<u32>),
+    Whole(WordsOf<u64>),
+}
+
+#[derive(Debug)]
+struct WordsOf<T> {
+    words: Vec<Vec<T>>,
+    /// For each place the bits that any word has, or more.
+    any: Vec<u64>,
 }
 
 impl Columns {
     fn bytes(&self) -> usize {
         match self {
             Self::None => 0,
-            Self::Half(columns) => columns.iter().map(|column| column.capacity() * 4).sum(),
-            Self::Whole(columns) => columns.iter().map(|column| column.capacity() * 8).sum(),
+            Self::Half(columns) => columns.bytes(),
+            Self::Whole(columns) => columns.bytes(),
         }
     }
+}
+
+impl<T> WordsOf<T> {
+    fn bytes(&self) -> usize {
+        self.words.iter().map(|words| words.capacity() * size_of::<T>()).sum()
+    }
+}
+
+/// The word that all are equal to.
+fn same<T: Copy + PartialEq>(words: &[T]) -> Option<T> {
+    let (first, others) = words.split_first()?;
+    others.iter().all(|word| word == first).then_some(*first)
 }
 
 /// Of a word of a mask.
@@ -214,37 +235,37 @@ const BITS: usize = u64::BITS as usize;
 /// See [`Gathered::extend_masked`].
 fn columns<const STRIDE: usize>(rows: &[u64], masks: &[u64], count: usize, wide: &mut bool) -> Columns {
     if !*wide {
-        let (columns, any) = transpose::<u32, STRIDE>(rows, masks, count, |word| word as u32);
-        if u32::try_from(any).is_ok() {
-            return Columns::Half(columns);
+        let half = transpose::<u32, STRIDE>(rows, masks, count, |word| word as u32);
+        if half.any.iter().all(|any| u32::try_from(*any).is_ok()) {
+            return Columns::Half(half);
         }
         *wide = true;
     }
-    Columns::Whole(transpose::<u64, STRIDE>(rows, masks, count, |word| word).0)
+    Columns::Whole(transpose::<u64, STRIDE>(rows, masks, count, |word| word))
 }
 
-/// The words of those `count` rows whose bits are set, as columns, and the bits that any word has, also of other rows.
+/// The words of those `count` rows whose bits are set.
 fn transpose<T: Copy + Default, const STRIDE: usize>(
     rows: &[u64],
     masks: &[u64],
     count: usize,
     value: impl Fn(u64) -> T,
-) -> (Vec<Vec<T>>, u64) {
-    let mut columns: [Vec<T>; STRIDE] = std::array::from_fn(|_| Vec::with_capacity(count));
-    let (mut some, mut any) = ([[T::default(); BITS]; STRIDE], 0);
+) -> WordsOf<T> {
+    let mut words: [Vec<T>; STRIDE] = std::array::from_fn(|_| Vec::with_capacity(count));
+    let (mut some, mut any) = ([[T::default(); BITS]; STRIDE], [0; STRIDE]);
     for (rows, mask) in rows.as_chunks::<STRIDE>().0.chunks(BITS).zip(masks) {
         let mut at = 0;
         for (row, bit) in rows.iter().zip(0..) {
             // No branch for each row: bits of no order can't be foreseen.
-            for (column, word) in some.iter_mut().zip(row) {
+            for ((column, any), word) in some.iter_mut().zip(&mut any).zip(row) {
                 column[at % BITS] = value(*word);
-                any |= word;
+                *any |= word;
             }
             at += (mask >> bit & 1) as usize;
         }
-        columns.iter_mut().zip(&some).for_each(|(column, some)| column.extend_from_slice(&some[..at]));
+        words.iter_mut().zip(&some).for_each(|(words, some)| words.extend_from_slice(&some[..at]));
     }
-    (columns.into(), any)
+    WordsOf { words: words.into(), any: any.into() }
 }
 
 /// A column of some rows, before it is known how narrow it can be.
@@ -275,6 +296,11 @@ impl BitsOf {
         words.fold(Self::NONE, |bits, word| Self { any: bits.any | word, all: bits.all & word })
     }
 
+    /// Of one value that is everywhere.
+    fn same(value: u64) -> Self {
+        Self { any: value, all: value }
+    }
+
     /// Together with NULL, which is no value that all rows could have.
     fn or_null(self, nulls: Option<&NullBuffer>) -> Self {
         if nulls.is_some() { Self { any: self.any | 1, all: 0 } } else { self }
@@ -300,7 +326,7 @@ impl BitsOf {
 impl Column<'_> {
     fn bits(&self) -> BitsOf {
         match self {
-            Self::Same(value) => BitsOf { any: *value, all: *value },
+            Self::Same(value) => BitsOf::same(*value),
             Self::Word(pieces, at, nulls) => {
                 let bits = pieces.iter().fold(BitsOf::NONE, |bits, (_, rows)| bits.and(rows.bits(*at)));
                 bits.or_null(nulls.as_ref())
