@@ -4,6 +4,7 @@
 //! not own: when a checkpoint is taken, where blocks are stored, and what an aggregate means.
 
 mod bits;
+mod columns;
 #[cfg(test)]
 mod conformance;
 mod hash;

@@ -2,7 +2,7 @@
 //! lz4 where that makes it smaller.
 //!
 //! ```text
-//! "WEIRSTB" version(1)  flags(1: bit 0 starts a base)  xxh3-64 of flags and body (8, little endian)  body
+//! "WEIRSTB" version(1 byte, now 2)  flags(1: bit 0 starts a base)  xxh3-64 of flags and body (8, little endian)  body
 //! ```
 //! The name and the schema text of the table are metadata of the stream's schema. A column of 64 bits is
 //! stored as one of 8, 16 or 32 (`UInt8`, `UInt16`, `UInt32`) if all its values fit. Of a column of up to 64 bits that
@@ -21,11 +21,13 @@ use bytes::Bytes;
 use weir_protocol::StateTableInfo;
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::columns::batches_of;
 use crate::key::{array_of_words, to_words, word_width};
-use crate::part::batches_of;
 use crate::{Part, StateError};
 
-const MAGIC: &[u8; 8] = b"WEIRSTB\x01";
+const MAGIC: &[u8; 8] = b"WEIRSTB\x02";
+/// Had a column of values for each of the schema.
+const OLDEST_VERSION: u8 = 1;
 const HEADER: usize = MAGIC.len() + 1 + 8;
 const STARTS_BASE: u8 = 1;
 const TABLE: &str = "weir.table";
@@ -177,11 +179,10 @@ fn check(block: &[u8], table: &str) -> Result<u8, StateError> {
     if block.len() < HEADER || block[..MAGIC.len() - 1] != MAGIC[..MAGIC.len() - 1] {
         return fail("this is not a block of state".to_owned());
     }
-    if block[MAGIC.len() - 1] != MAGIC[MAGIC.len() - 1] {
+    let (version, newest) = (block[MAGIC.len() - 1], MAGIC[MAGIC.len() - 1]);
+    if !(OLDEST_VERSION..=newest).contains(&version) {
         return fail(format!(
-            "its stored form is version {}, this program reads version {}",
-            block[MAGIC.len() - 1],
-            MAGIC[MAGIC.len() - 1]
+            "its stored form is version {version}, this program reads {OLDEST_VERSION} to {newest}"
         ));
     }
     if checksum(block).to_le_bytes() != block[MAGIC.len() + 1..HEADER] {
@@ -324,6 +325,28 @@ mod tests {
                 let mut back = table(key_type.clone());
                 back.restore(&block, KeyGroupRange::all(1)).expect("decodes");
                 assert_eq!(back.find(&keys, 0).map(|id| back.row(id)[0]), Some(17), "{key_type}");
+            }
+        }
+    }
+
+    #[test]
+    fn blocks_of_earlier_versions_are_read_and_those_of_later_ones_refused() {
+        let mut keys = Keys::new(&[DataType::Int64]).expect("can be keys");
+        keys.fill(&[Arc::new(Int64Array::from(vec![1, 2]))], 2).expect("is declared");
+        let mut source = table(DataType::Int64);
+        source.visit_keys(&keys, 0..2, &mut Vec::new(), &mut |at: usize, _: u32, row: &mut [u64]| {
+            row[0] = at as u64;
+        });
+        source.freeze(true);
+        let mut block = encode_parts(&[source.sweep(9).expect("rows")]).expect("encodes").to_vec();
+        for (version, read) in [(0, false), (1, true), (2, true), (3, false)] {
+            block[MAGIC.len() - 1] = version;
+            let done = table(DataType::Int64).restore(&block, KeyGroupRange::all(1));
+            match done {
+                Ok(()) => assert!(read, "{version}"),
+                Err(e) => {
+                    assert!(!read && e.to_string().contains("this program reads 1 to 2"), "{version}: {e}");
+                }
             }
         }
     }
