@@ -137,8 +137,8 @@ impl KeyedTable {
         let words = frozen.left.some(span);
         // Where most rows go out they are looked at one after the other, which takes less time than many small copies.
         let dense = count * 2 > all && self.dead_count == 0 && self.form.is_fixed();
-        let run = self.rows.run(first as u32, all as u32);
-        if !(dense && rows.extend_masked(run, words, count, &mut frozen.wide)) {
+        let run = || self.rows.run(first as u32, all as u32);
+        if !(dense && rows.extend_masked(run(), words, count, &mut frozen.wide)) {
             rows.reserve(count);
             for (from, word) in (first as u32..).step_by(WORD).zip(&*words) {
                 runs(*word, |at, count| {
