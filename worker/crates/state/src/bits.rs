@@ -4,6 +4,9 @@ use std::ops::Range;
 
 use crate::processor::prefetch;
 
+/// Bits of a word of [`Bits`].
+pub(crate) const WORD: usize = u64::BITS as usize;
+
 /// Bits that grow with the table; absent ones are zero.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Bits(Vec<u64>);

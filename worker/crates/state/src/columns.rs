@@ -128,7 +128,7 @@ fn column<T>(pieces: &[(i64, Gathered)], at: usize, value: impl Fn(u64) -> T) ->
 }
 
 /// The rows of parts of one table in its stored form: columns of 64 bits have as few bits as all their values fit into,
-/// and one value that all rows have is stored once. The less is left to compress, which is most of the work.
+/// and one value that all rows have is stored once. The less is left to compress and to write.
 pub(crate) fn batches_of(form: &Form, parts: &[Part]) -> Result<(SchemaRef, Vec<RecordBatch>), ArrowError> {
     let gone: Vec<i64> = parts.iter().flat_map(|part| part.slices_gone.iter().copied()).collect();
     let mut batches = Vec::with_capacity(parts.len() + 1);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, SchemaRef};
 
+use crate::bits::WORD;
 use crate::columns::BitsOf;
 use crate::key::{KeyLayout, long_handle};
 use crate::slab::{self, Slab};
@@ -111,8 +112,8 @@ impl Gathered {
         self.len += count;
     }
 
-    /// Adds those `count` rows whose bits are set, as the last ones, word by word: in 32 bits each unless they are
-    /// `wide`, which it finds out. Whether it could: rows must be short.
+    /// Adds those `count` rows whose bits are set (64 to a mask), as the last ones, word by word: in 32 bits each unless
+    /// they are `wide`, which it finds out. Whether it did: rows of more than four words are left to the caller.
     pub(crate) fn extend_masked(
         &mut self,
         rows: &[u64],
@@ -226,9 +227,6 @@ fn same<T: Copy + PartialEq>(words: &[T]) -> Option<T> {
     others.iter().all(|word| word == first).then_some(*first)
 }
 
-/// Of a word of a mask.
-const BITS: usize = u64::BITS as usize;
-
 /// See [`Gathered::extend_masked`].
 fn columns<const STRIDE: usize>(rows: &[u64], masks: &[u64], count: usize, wide: &mut bool) -> Columns {
     if !*wide {
@@ -249,13 +247,13 @@ fn transpose<T: Copy + Default, const STRIDE: usize>(
     value: impl Fn(u64) -> T,
 ) -> WordsOf<T> {
     let mut words: [Vec<T>; STRIDE] = std::array::from_fn(|_| Vec::with_capacity(count));
-    let (mut some, mut any) = ([[T::default(); BITS]; STRIDE], [0; STRIDE]);
-    for (rows, mask) in rows.as_chunks::<STRIDE>().0.chunks(BITS).zip(masks) {
+    let (mut some, mut any) = ([[T::default(); WORD]; STRIDE], [0; STRIDE]);
+    for (rows, mask) in rows.as_chunks::<STRIDE>().0.chunks(WORD).zip(masks) {
         let mut at = 0;
         for (row, bit) in rows.iter().zip(0..) {
             // No branch for each row: bits of no order can't be foreseen.
             for ((column, any), word) in some.iter_mut().zip(&mut any).zip(row) {
-                column[at % BITS] = value(*word);
+                column[at % WORD] = value(*word);
                 *any |= word;
             }
             at += (mask >> bit & 1) as usize;

@@ -102,7 +102,7 @@ pub fn encode_parts(parts: &[Part]) -> Result<Bytes, StateError> {
 }
 
 /// Whether compressing makes rows smaller by an eighth or more, judged by the first of them: keys of no order in
-/// narrow columns are as small as they get, and trying takes longer than all else.
+/// narrow columns are as small as they get, and trying takes a good part of the time.
 fn compresses(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<bool, ArrowError> {
     let Some(first) = batches.iter().find(|rows| rows.num_rows() > 0) else { return Ok(false) };
     let sample = [first.slice(0, first.num_rows().min(SAMPLE_ROWS))];

@@ -11,7 +11,7 @@ use arrow_select::filter::filter_record_batch;
 use weir_protocol::{KeyGroupRange, StateTableInfo, key_group};
 
 use super::KeyedTable;
-use crate::bits::{Bits, runs};
+use crate::bits::{Bits, WORD, runs};
 use crate::hash::{HASH_OF_NO_COLUMNS, VarColumn, hash_keys};
 use crate::key::Keys;
 use crate::part::Gathered;
@@ -20,8 +20,6 @@ use crate::{Part, StateError, StateTable, TableStats};
 
 /// Rows that are saved in one piece, so that nothing is copied when there are more of them.
 const SAVED_ROWS: usize = if cfg!(test) { 16 } else { 4_096 };
-/// Bits of a word of [`Bits`].
-const WORD: usize = u64::BITS as usize;
 
 /// The rows that a checkpoint in the making still has to get.
 #[derive(Debug)]
