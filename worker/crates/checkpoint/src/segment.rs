@@ -92,7 +92,7 @@ pub enum SegmentError {
 ///     content: BlockContent::Sink,
 /// };
 /// let mut writer = SegmentWriter::default();
-/// let block = writer.push(owner, "rows".into(), 2);
+/// let block = writer.push(owner, b"rows".to_vec(), 2);
 /// let bytes = writer.finish().into_bytes();
 /// let reader = SegmentReader::open(bytes).unwrap();
 /// assert_eq!(reader.block(&reader.index()[0]).unwrap(), "rows");
@@ -113,11 +113,13 @@ impl Default for SegmentWriter {
 
 impl SegmentWriter {
     /// Adds a block of so many rows; gives where it lies, in an object whose position is 0.
-    pub fn push(&mut self, owner: BlockOwner, bytes: Bytes, rows: u64) -> BlockRef {
-        let crc = crc32fast::hash(&bytes);
-        let (offset, length) = (self.len, bytes.len() as u64);
+    pub fn push(&mut self, owner: BlockOwner, block: impl Into<Payload>, rows: u64) -> BlockRef {
+        let block = block.into();
+        let mut hasher = crc32fast::Hasher::new();
+        block.chunks().iter().for_each(|chunk| hasher.update(chunk));
+        let (offset, length, crc) = (self.len, block.len(), hasher.finalize());
         self.index.push(IndexEntry { owner, offset, length, crc, rows });
-        self.chunks.push(bytes);
+        self.chunks.extend(block.into_chunks());
         self.len += length;
         BlockRef { object: 0, offset, length, crc, rows }
     }

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;
 
-use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use weir_checkpoint::Payload;
 use weir_checkpoint::segment::{BlockContent, BlockOwner, SegmentWriter};
@@ -179,17 +178,21 @@ impl Encoder {
     /// Makes a block of what is open.
     fn close(&self, current: &mut Current, of: TableOf, open: Open) -> Result<(), Failure> {
         let Some((transform, info)) = open.table else { return Ok(()) };
-        let bytes = encode_parts(&open.parts)
+        let pieces = encode_parts(&open.parts)
             .map_err(|e| Failure::new(FailureKind::Bug, format!("encoding state: {e}")))?;
         let content = BlockContent::Table { name: info.name, range: self.range(of.0) };
-        let block =
-            self.push(current, BlockOwner { subtask: of.0, transform, content }, bytes, open.rows as u64);
+        let block = self.push(
+            current,
+            BlockOwner { subtask: of.0, transform, content },
+            Payload::new(pieces),
+            open.rows as u64,
+        );
         current.blocks.entry(of).or_default().push(block);
         Ok(())
     }
 
-    fn push(&self, current: &mut Current, owner: BlockOwner, bytes: Bytes, rows: u64) -> BlockRef {
-        let block = BlockRef { object: current.number, ..current.object.push(owner, bytes, rows) };
+    fn push(&self, current: &mut Current, owner: BlockOwner, block: Payload, rows: u64) -> BlockRef {
+        let block = BlockRef { object: current.number, ..current.object.push(owner, block, rows) };
         if current.object.len() >= self.sizes.object {
             self.cut(current);
         }
@@ -242,7 +245,7 @@ impl Encoder {
                 } else {
                     let content = BlockContent::List { name: name.clone() };
                     let owner = BlockOwner { subtask, transform, content };
-                    Blob::Block(self.push(current, owner, Bytes::from(value), 0))
+                    Blob::Block(self.push(current, owner, Payload::from(value), 0))
                 });
             }
             stored.push((name, blobs));

@@ -97,7 +97,7 @@ impl LocalCopies {
 
     /// Keeps a copy of a data object, in the background.
     pub(crate) fn keep_object(&self, object: &ObjectRef, payload: &Payload) {
-        self.keep(&object.key, Holds::Whole, payload.chunks().to_vec());
+        self.keep(&object.key, Holds::Whole, payload.clone());
     }
 
     /// Keeps copies of blocks that were read, in the background.
@@ -109,16 +109,16 @@ impl LocalCopies {
             (block.offset, start)
         };
         let holds = Holds::Blocks(blocks.iter().map(position).collect());
-        self.keep(&object.key, holds, bytes.to_vec());
+        self.keep(&object.key, holds, Payload::new(bytes.to_vec()));
     }
 
-    fn keep(&self, key: &str, holds: Holds, chunks: Vec<Bytes>) {
-        let bytes = chunks.iter().map(|c| c.len() as u64).sum();
+    fn keep(&self, key: &str, holds: Holds, content: Payload) {
+        let bytes = content.len();
         // A disk that does not keep up holds nothing up.
         let Ok(waiting) = self.0.waiting.clone().try_acquire_many_owned(units(bytes)) else { return };
         let Some(copy) = self.0.begin(key, holds, bytes) else { return };
         let shared = self.0.clone();
-        tokio::task::spawn_blocking(move || shared.write(copy, &chunks, waiting));
+        tokio::task::spawn_blocking(move || shared.write(copy, &content, waiting));
     }
 
     /// Lets go of all copies but those of objects that are still wanted.
@@ -153,11 +153,10 @@ impl Shared {
         Some(copy)
     }
 
-    fn write(&self, copy: u64, chunks: &[Bytes], waiting: OwnedSemaphorePermit) {
+    fn write(&self, copy: u64, content: &Payload, waiting: OwnedSemaphorePermit) {
         let path = self.path(copy);
         // Not synced: it need not outlive the machine, and is checked when it is read.
-        let written = File::create_new(&path)
-            .and_then(|mut file| chunks.iter().try_for_each(|chunk| file.write_all(chunk)));
+        let written = File::create_new(&path).and_then(|mut file| content.write_to(&mut file));
         drop(waiting);
         let kept = match written {
             Ok(()) => {

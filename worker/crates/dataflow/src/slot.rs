@@ -59,6 +59,11 @@ pub(crate) struct Events {
     pub(crate) waiting: Waiting,
 }
 
+/// Rows that are swept out at a time, at most.
+const PIECE_ROWS: u64 = 4096;
+/// And one for so many bytes that may wait for the encoder.
+const BYTES_PER_PIECE_ROW: u64 = 1024;
+
 /// Bytes of frozen rows that wait for the encoder, over all slots of the worker.
 #[derive(Clone)]
 pub(crate) struct Waiting {
@@ -87,6 +92,11 @@ impl Events {
     /// Whether the encoder keeps up.
     pub(crate) fn has_room(&self) -> bool {
         self.waiting.bytes.load(Ordering::Acquire) < self.waiting.most
+    }
+
+    /// How many rows are to be swept out at a time.
+    pub(crate) fn piece_rows(&self) -> usize {
+        (self.waiting.most / BYTES_PER_PIECE_ROW).clamp(1, PIECE_ROWS) as usize
     }
 
     pub(crate) fn collect(&self, collected: Collected) {

@@ -8,8 +8,6 @@ use crate::chain::Chain;
 use crate::slot::{Events, SlotEvent};
 use crate::{Barrier, SplitState};
 
-/// Rows of a piece.
-const SWEEP_ROWS: usize = 4096;
 /// How long pieces are taken out between two inputs, in microseconds: rows that flow wait as long, and the sooner the
 /// sweep is through, the fewer rows have to be copied before their turn, for they are written.
 const PAUSE_US: u64 = 500;
@@ -211,7 +209,7 @@ impl Snapshot {
                     number += 1;
                     continue;
                 }
-                if let Some(part) = table.sweep(SWEEP_ROWS) {
+                if let Some(part) = table.sweep(self.events.piece_rows()) {
                     let FrozenTable { transform, info, .. } = rest.tables[number].clone();
                     let table = number as u32;
                     let bytes = part.bytes() as u64;

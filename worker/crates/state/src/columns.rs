@@ -11,7 +11,7 @@ use arrow_buffer::NullBuffer;
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 
 use crate::Part;
-use crate::key::{DecodedKeys, KeyLayout, array_of_words, to_words, var_array};
+use crate::key::{DecodedKeys, KeyLayout, array_of_bytes, array_of_words, to_words, var_array};
 use crate::part::{Form, Gathered};
 use crate::slab;
 use crate::stored::{GONE, SLICE_GONE, THERE, part_rows, same_field};
@@ -88,6 +88,11 @@ impl Column<'_> {
 
     /// The column for so many rows, as one of this type.
     fn array(self, data_type: &DataType, rows: usize) -> Result<ArrayRef, ArrowError> {
+        if let Self::Word([(_, all)], at, nulls) = &self
+            && let Some(values) = all.whole_column(*at, data_type.primitive_width().unwrap_or(0))
+        {
+            return array_of_bytes(data_type, rows, values, nulls.clone());
+        }
         Ok(match (self, data_type) {
             (_, DataType::Null) => Arc::new(NullArray::new(rows)),
             (Self::Same(value), _) => array_of_words(data_type, vec![value; rows], None)?,

@@ -241,7 +241,7 @@ impl Subject for Timers {
         let mut copy = Self::new();
         self.0.freeze(true);
         while let Some(part) = self.0.sweep(1_000) {
-            let block = encode_parts(&[part]).expect("encodes");
+            let block = encode_parts(&[part]).expect("encodes").concat();
             copy.0.restore(&block, KeyGroupRange::all(MAX_PARALLELISM)).expect("decodes");
         }
         self.0.aborted();
@@ -363,7 +363,7 @@ impl<S: Subject> Run<S> {
             if let Some(part) = subject.table().sweep(max_rows) {
                 more = true;
                 let base = part.starts_base;
-                let block = encode_parts(&[part]).expect("encodes");
+                let block = Bytes::from(encode_parts(&[part]).expect("encodes").concat());
                 assert_eq!(starts_base(&block).expect("is a block"), base);
                 if self.at_freeze.is_some() {
                     self.parts[i].push((*range, block));
@@ -478,7 +478,7 @@ fn damaged_blocks_are_refused_by_name_and_never_panic() {
     let mut source = Keyed::<Texts>::new();
     source.write(&(0..100).map(|key| (key, Some(key))).collect::<Vec<_>>());
     source.0.freeze(true);
-    let block = encode_parts(&[source.0.sweep(1_000).expect("rows")]).expect("encodes");
+    let block = encode_parts(&[source.0.sweep(1_000).expect("rows")]).expect("encodes").concat();
     let random = SeededRandom::new(7);
     let all = KeyGroupRange::all(MAX_PARALLELISM);
     for _ in 0..2_000 {

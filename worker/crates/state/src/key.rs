@@ -262,7 +262,17 @@ pub(crate) fn array_of_words(
         Some(4) => Buffer::from_vec(words.iter().map(|w| *w as u32).collect::<Vec<_>>()),
         _ => Buffer::from_vec(words),
     };
-    let data = ArrayData::builder(data_type.clone()).len(len).add_buffer(buffer).nulls(nulls);
+    array_of_bytes(data_type, len, buffer, nulls)
+}
+
+/// The array whose values lie like this.
+pub(crate) fn array_of_bytes(
+    data_type: &DataType,
+    len: usize,
+    values: Buffer,
+    nulls: Option<NullBuffer>,
+) -> Result<ArrayRef, ArrowError> {
+    let data = ArrayData::builder(data_type.clone()).len(len).add_buffer(values).nulls(nulls);
     Ok(make_array(data.build()?))
 }
 
@@ -375,9 +385,7 @@ fn decode_column(data_type: &DataType, bytes: &[u8], cursors: &mut [usize]) -> R
     if let DataType::Decimal128(..) = data_type {
         let (values, nulls) = decode_fixed::<16>(bytes, cursors);
         let values: Vec<i128> = values.into_iter().map(i128::from_le_bytes).collect();
-        let data =
-            ArrayData::builder(data_type.clone()).len(values.len()).add_buffer(Buffer::from_vec(values));
-        return Ok(make_array(data.nulls(nulls).build()?));
+        return array_of_bytes(data_type, values.len(), Buffer::from_vec(values), nulls);
     }
     let words = |values: Vec<[u8; 8]>| values.into_iter().map(u64::from_le_bytes).collect();
     if let Some(width) = word_width(data_type) {

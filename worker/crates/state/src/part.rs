@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arrow_buffer::{ArrowNativeType, Buffer, ScalarBuffer};
 use arrow_schema::{DataType, SchemaRef};
 
 use crate::bits::WORD;
@@ -175,6 +176,19 @@ impl Gathered {
         bits.and(same.map_or(BitsOf { any, all: 0 }, BitsOf::same))
     }
 
+    /// A word of all rows, if it lies in one column and takes so many bytes there.
+    pub(crate) fn whole_column(&self, at: usize, width: usize) -> Option<Buffer> {
+        match &self.columns {
+            Columns::Half(columns) if self.words.is_empty() && width == size_of::<u32>() => {
+                Some(columns.words[at].inner().clone())
+            }
+            Columns::Whole(columns) if self.words.is_empty() && width == size_of::<u64>() => {
+                Some(columns.words[at].inner().clone())
+            }
+            _ => None,
+        }
+    }
+
     /// Adds a word of each row to `values`.
     pub(crate) fn column<T>(&self, at: usize, value: impl Fn(u64) -> T, values: &mut Vec<T>) {
         values.extend(self.rows().map(|row| value(row[at])));
@@ -199,8 +213,8 @@ enum Columns {
 }
 
 #[derive(Debug)]
-struct WordsOf<T> {
-    words: Vec<Vec<T>>,
+struct WordsOf<T: ArrowNativeType> {
+    words: Vec<ScalarBuffer<T>>,
     /// For each place the bits that any word has, or more.
     any: Vec<u64>,
 }
@@ -215,9 +229,9 @@ impl Columns {
     }
 }
 
-impl<T> WordsOf<T> {
+impl<T: ArrowNativeType> WordsOf<T> {
     fn bytes(&self) -> usize {
-        self.words.iter().map(|words| words.capacity() * size_of::<T>()).sum()
+        self.words.iter().map(|words| words.inner().len()).sum()
     }
 }
 
@@ -240,7 +254,7 @@ fn columns<const STRIDE: usize>(rows: &[u64], masks: &[u64], count: usize, wide:
 }
 
 /// The words of those `count` rows whose bits are set.
-fn transpose<T: Copy + Default, const STRIDE: usize>(
+fn transpose<T: ArrowNativeType, const STRIDE: usize>(
     rows: &[u64],
     masks: &[u64],
     count: usize,
@@ -260,7 +274,7 @@ fn transpose<T: Copy + Default, const STRIDE: usize>(
         }
         words.iter_mut().zip(&some).for_each(|(words, some)| words.extend_from_slice(&some[..at]));
     }
-    WordsOf { words: words.into(), any: any.into() }
+    WordsOf { words: words.map(ScalarBuffer::from).into(), any: any.into() }
 }
 
 #[cfg(test)]

@@ -13,9 +13,10 @@ use std::io::Cursor;
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow_buffer::Buffer;
 use arrow_ipc::CompressionType;
 use arrow_ipc::reader::StreamReader;
-use arrow_ipc::writer::{IpcWriteOptions, StreamWriter};
+use arrow_ipc::writer::{IpcWriteOptions, StreamEncoder};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
 use weir_protocol::StateTableInfo;
@@ -38,6 +39,8 @@ const SAME: &str = "weir.same";
 const MOST_ROWS: usize = 1 << 24;
 /// Rows that tell whether a block is worth compressing.
 const SAMPLE_ROWS: usize = 1024;
+/// Bytes below which a piece of a block is copied: it would take as long to go its own way.
+const SMALL: usize = 4096;
 
 /// What a stored row says: it is there.
 pub(crate) const THERE: u8 = 0;
@@ -72,11 +75,12 @@ pub(crate) fn stored_schema(
     Arc::new(Schema::new_with_metadata(fields, metadata))
 }
 
-/// Encodes parts of one table, as they come after each other, as a block; meant for a background thread.
+/// Encodes parts of one table, as they come after each other, as a block; meant for a background thread. The block
+/// comes in pieces, many of which are memory of the parts.
 ///
 /// # Errors
 /// No parts, or rows that Arrow IPC cannot express: a defect of the table.
-pub fn encode_parts(parts: &[Part]) -> Result<Bytes, StateError> {
+pub fn encode_parts(parts: &[Part]) -> Result<Vec<Bytes>, StateError> {
     let [first, ..] = parts else {
         return Err(StateError::Block {
             table: String::new(),
@@ -87,18 +91,56 @@ pub fn encode_parts(parts: &[Part]) -> Result<Bytes, StateError> {
     let fail = |e: ArrowError| StateError::Block { table: table.clone(), reason: e.to_string() };
     let (form, flags) = (first.form.clone(), if first.starts_base { STARTS_BASE } else { 0 });
     let (schema, batches) = batches_of(&form, parts).map_err(fail)?;
-    let bytes: usize = batches.iter().map(RecordBatch::get_array_memory_size).sum();
-    let mut block = Vec::with_capacity(HEADER + bytes);
     let compression = compresses(&schema, &batches).map_err(fail)?.then_some(CompressionType::LZ4_FRAME);
-    block.extend_from_slice(MAGIC);
-    block.push(flags);
-    block.extend_from_slice(&[0; 8]);
-    write(&mut block, &schema, &batches, compression).map_err(fail)?;
-    // It waits for others, and for the store.
-    block.shrink_to_fit();
-    let sum = checksum(&block);
-    block[MAGIC.len() + 1..HEADER].copy_from_slice(&sum.to_le_bytes());
-    Ok(block.into())
+    let body = stream(&schema, &batches, compression).map_err(fail)?;
+    Ok(block(flags, body))
+}
+
+/// A block with this body.
+fn block(flags: u8, body: Vec<Buffer>) -> Vec<Bytes> {
+    let mut block = Pieces { done: Vec::new(), last: MAGIC.to_vec() };
+    block.last.push(flags);
+    block.last.extend_from_slice(&checksum(flags, body.iter().map(Buffer::as_slice)).to_le_bytes());
+    body.into_iter().for_each(|buffer| block.push(buffer));
+    block.finish()
+}
+
+/// A block in the making. What is small is copied together.
+struct Pieces {
+    done: Vec<Bytes>,
+    last: Vec<u8>,
+}
+
+/// Memory of Arrow.
+struct Shared(Buffer);
+
+impl AsRef<[u8]> for Shared {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Pieces {
+    fn push(&mut self, buffer: Buffer) {
+        if buffer.len() < SMALL {
+            self.last.extend_from_slice(&buffer);
+            return;
+        }
+        self.end();
+        self.done.push(Bytes::from_owner(Shared(buffer)));
+    }
+
+    fn end(&mut self) {
+        if !self.last.is_empty() {
+            self.done.push(Bytes::copy_from_slice(&self.last));
+            self.last.clear();
+        }
+    }
+
+    fn finish(mut self) -> Vec<Bytes> {
+        self.end();
+        self.done
+    }
 }
 
 /// Whether compressing makes rows smaller by an eighth or more, judged by the first of them: keys of no order in
@@ -106,22 +148,26 @@ pub fn encode_parts(parts: &[Part]) -> Result<Bytes, StateError> {
 fn compresses(schema: &SchemaRef, batches: &[RecordBatch]) -> Result<bool, ArrowError> {
     let Some(first) = batches.iter().find(|rows| rows.num_rows() > 0) else { return Ok(false) };
     let sample = [first.slice(0, first.num_rows().min(SAMPLE_ROWS))];
-    let (mut plain, mut compressed) = (Vec::new(), Vec::new());
-    write(&mut plain, schema, &sample, None)?;
-    write(&mut compressed, schema, &sample, Some(CompressionType::LZ4_FRAME))?;
-    Ok(compressed.len() * 8 <= plain.len() * 7)
+    let bytes = |compression| {
+        stream(schema, &sample, compression).map(|buffers| buffers.iter().map(Buffer::len).sum::<usize>())
+    };
+    Ok(bytes(Some(CompressionType::LZ4_FRAME))? * 8 <= bytes(None)? * 7)
 }
 
-fn write(
-    to: &mut Vec<u8>,
+/// Batches as an Arrow IPC stream. Without compression the columns are in it as they are.
+fn stream(
     schema: &SchemaRef,
     batches: &[RecordBatch],
     compression: Option<CompressionType>,
-) -> Result<(), ArrowError> {
+) -> Result<Vec<Buffer>, ArrowError> {
     let options = IpcWriteOptions::default().try_with_compression(compression)?;
-    let mut writer = StreamWriter::try_new_with_options(to, schema, options)?;
-    batches.iter().try_for_each(|rows| writer.write(rows))?;
-    writer.finish()
+    let mut encoder = StreamEncoder::try_new_with_options(schema, options)?;
+    let mut buffers = Vec::new();
+    for rows in batches {
+        buffers.extend(encoder.encode(rows)?);
+    }
+    buffers.extend(encoder.finish()?);
+    Ok(buffers)
 }
 
 /// What stands for a column of one value.
@@ -159,10 +205,10 @@ fn widens(stored: &Field, expected: &Field) -> bool {
         || wide && narrow && *stored == expected.clone().with_data_type(stored.data_type().clone())
 }
 
-fn checksum(block: &[u8]) -> u64 {
+fn checksum<'a>(flags: u8, body: impl IntoIterator<Item = &'a [u8]>) -> u64 {
     let mut hasher = Xxh3::new();
-    hasher.update(&block[MAGIC.len()..=MAGIC.len()]);
-    hasher.update(&block[HEADER..]);
+    hasher.update(&[flags]);
+    body.into_iter().for_each(|piece| hasher.update(piece));
     hasher.digest()
 }
 
@@ -185,7 +231,7 @@ fn check(block: &[u8], table: &str) -> Result<u8, StateError> {
             "its stored form is version {version}, this program reads {OLDEST_VERSION} to {newest}"
         ));
     }
-    if checksum(block).to_le_bytes() != block[MAGIC.len() + 1..HEADER] {
+    if checksum(block[MAGIC.len()], [&block[HEADER..]]).to_le_bytes() != block[MAGIC.len() + 1..HEADER] {
         return fail("its checksum does not match: it is damaged".to_owned());
     }
     match block[MAGIC.len()] {
@@ -282,7 +328,7 @@ mod tests {
                 source.sweep(9).expect("rows")
             };
             // How narrow they are is a matter of all parts.
-            let block = encode_parts(&[part(0..3), part(3..5)]).expect("encodes");
+            let block = encode_parts(&[part(0..3), part(3..5)]).expect("encodes").concat();
             let stored =
                 StreamReader::try_new(Cursor::new(&block[HEADER..]), None).expect("is a stream").schema();
             let types: Vec<_> = stored.fields().iter().map(|f| f.data_type().clone()).collect();
@@ -317,7 +363,7 @@ mod tests {
                     row[0] = 17;
                 });
                 source.freeze(true);
-                let block = encode_parts(&[source.sweep(9).expect("rows")]).expect("encodes");
+                let block = encode_parts(&[source.sweep(9).expect("rows")]).expect("encodes").concat();
                 let schema =
                     StreamReader::try_new(Cursor::new(&block[HEADER..]), None).expect("is a stream").schema();
                 let narrow = if stored.primitive_width() == Some(8) { DataType::UInt8 } else { stored };
@@ -338,7 +384,7 @@ mod tests {
             row[0] = at as u64;
         });
         source.freeze(true);
-        let mut block = encode_parts(&[source.sweep(9).expect("rows")]).expect("encodes").to_vec();
+        let mut block = encode_parts(&[source.sweep(9).expect("rows")]).expect("encodes").concat();
         for (version, read) in [(0, false), (1, true), (2, true), (3, false)] {
             block[MAGIC.len() - 1] = version;
             let done = table(DataType::Int64).restore(&block, KeyGroupRange::all(1));
@@ -359,12 +405,7 @@ mod tests {
         let rows = MOST_ROWS + 1;
         let nulls = schema.fields().iter().map(|_| Arc::new(NullArray::new(rows)) as ArrayRef).collect();
         let batch = part_rows(&schema, nulls, rows).expect("are rows");
-        let mut block = [MAGIC.as_slice(), &[0; HEADER - MAGIC.len()]].concat();
-        let mut writer = StreamWriter::try_new(&mut block, &schema).expect("is a schema");
-        writer.write(&batch).and_then(|()| writer.finish()).expect("is written");
-        drop(writer);
-        let sum = checksum(&block);
-        block[MAGIC.len() + 1..HEADER].copy_from_slice(&sum.to_le_bytes());
+        let block = block(0, stream(&schema, &[batch], None).expect("is written")).concat();
         let error = decode_block(&block, expected).expect_err("are too many");
         assert!(error.to_string().contains("16777217 rows are more than a batch can have"), "{error}");
     }

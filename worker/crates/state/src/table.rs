@@ -43,7 +43,8 @@ pub trait StateTable: Send {
     /// completed one.
     fn freeze(&mut self, full: bool);
 
-    /// Takes about `max_rows` frozen rows out; `None` when there are no more.
+    /// Takes about `max_rows` frozen rows out, several times as many where that takes no longer; `None` when there
+    /// are no more.
     fn sweep(&mut self, max_rows: usize) -> Option<Part>;
 
     /// The checkpoint of the frozen set is durable.

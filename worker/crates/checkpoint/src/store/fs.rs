@@ -16,9 +16,12 @@ use bytes::Bytes;
 use futures::StreamExt;
 use weir_runtime::{Random, SystemRandom};
 
+use self::direct::write_head;
 use super::error::{checked, checked_prefix};
 use super::memory::version;
 use super::{Folder, Listed, Payload, Pieces, Put, Store, StoreError, StoreErrorKind, StoreFuture, Version};
+
+mod direct;
 
 const SCRATCH: &str = ".tmp";
 const LOCK: &str = "lock";
@@ -211,7 +214,9 @@ impl Inner {
         let scratch = self.scratch()?;
         let path = scratch.folder.join(scratch.next.fetch_add(1, Ordering::Relaxed).to_string());
         let written = OpenOptions::new().write(true).create_new(true).open(&path).and_then(|mut file| {
-            payload.chunks().iter().try_for_each(|chunk| file.write_all(chunk))?;
+            let head = write_head(&path, payload)?;
+            file.seek(SeekFrom::Start(head))?;
+            payload.clone().skip(head).write_to(&mut file)?;
             file.sync_all()
         });
         match written {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow_array::{RecordBatch, UInt32Array};
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
 use arrow_select::take::{take, take_record_batch};
+use bytes::Bytes;
 use weir_protocol::{Failure, KeyGroupRange, key_group};
 use weir_runtime::{Random, SeededRandom};
 use weir_state::{HASH_OF_NO_COLUMNS, encode_parts, hash_keys, starts_base};
@@ -168,7 +169,7 @@ impl Subtasks {
             for table in transform.tables() {
                 table.freeze(full);
                 while let Some(part) = table.sweep(17) {
-                    let block = encode_parts(&[part]).expect("encodes");
+                    let block = Bytes::from(encode_parts(&[part]).expect("encodes").concat());
                     if starts_base(&block).expect("is a block") {
                         blocks.clear();
                     }

@@ -3,6 +3,8 @@
 //! A freeze keeps which rows are to go out as bits. The sweep takes them out in the order of their
 //! ids; a row that is about to be written before its turn is copied first.
 
+use std::ops::Range;
+
 use arrow_array::cast::AsArray;
 use arrow_array::types::{UInt8Type, UInt64Type};
 use arrow_array::{Array, BooleanArray, RecordBatch};
@@ -20,6 +22,9 @@ use crate::{Part, StateError, StateTable, TableStats};
 
 /// Rows that are saved in one piece, so that nothing is copied when there are more of them.
 const SAVED_ROWS: usize = if cfg!(test) { 16 } else { 4_096 };
+/// Rows that are taken out one after the other, where others would be one: they take as long, and larger pieces are
+/// less work for what comes after.
+const DENSE: usize = 8;
 
 /// The rows that a checkpoint in the making still has to get.
 #[derive(Debug)]
@@ -123,18 +128,23 @@ impl KeyedTable {
         }
     }
 
-    /// Takes out about `max_rows` rows, and whether they start a base.
+    /// See [`StateTable::sweep`]; with the rows, whether they start a base.
     pub(crate) fn sweep_rows(&mut self, max_rows: usize) -> Option<(bool, Gathered)> {
         self.give_back(max_rows);
         let frozen = self.frozen.as_mut()?;
         let mut rows = frozen.saved.pop().unwrap_or_else(|| Gathered::new(self.rows.stride()));
-        let (span, count) = frozen.left.span(frozen.cursor, max_rows.max(1).saturating_sub(rows.len()));
-        frozen.cursor = span.end;
+        let wanted = max_rows.max(1).saturating_sub(rows.len());
+        let (mut span, mut count) = frozen.left.span(frozen.cursor, wanted);
         let first = span.start * WORD;
-        let all = (span.len() * WORD).min(self.rows.len().saturating_sub(first));
-        let words = frozen.left.some(span);
+        let lie = |span: &Range<usize>| (span.len() * WORD).min(self.rows.len().saturating_sub(first));
         // Where most rows go out they are looked at one after the other, which takes less time than many small copies.
-        let dense = count * 2 > all && self.dead_count == 0 && self.form.is_fixed();
+        let dense = count * 2 > lie(&span) && self.dead_count == 0 && self.form.is_fixed();
+        if dense {
+            (span, count) = frozen.left.span(frozen.cursor, wanted * DENSE);
+        }
+        frozen.cursor = span.end;
+        let all = lie(&span);
+        let words = frozen.left.some(span);
         let run = || self.rows.run(first as u32, all as u32);
         if !(dense && rows.extend_masked(run(), words, count, &mut frozen.wide)) {
             rows.reserve(count);
