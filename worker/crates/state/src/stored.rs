@@ -127,7 +127,13 @@ impl Pieces {
             return;
         }
         self.end();
-        self.done.push(Bytes::from_owner(Shared(buffer)));
+        // Compressing takes more memory than it needs in the end, which would wait with it for the store.
+        let tight = buffer.capacity() <= buffer.len() + buffer.len() / 8;
+        self.done.push(if tight {
+            Bytes::from_owner(Shared(buffer))
+        } else {
+            Bytes::copy_from_slice(&buffer)
+        });
     }
 
     fn end(&mut self) {

@@ -8,6 +8,11 @@ use std::path::Path;
 
 use crate::store::Payload;
 
+#[cfg(target_os = "linux")]
+const FLAG: Option<i32> = Some(libc::O_DIRECT);
+#[cfg(not(target_os = "linux"))]
+const FLAG: Option<i32> = None;
+
 /// Smaller objects are left to the cache.
 const LEAST_BYTES: u64 = 1 << 20;
 /// Bytes of a write.
@@ -33,7 +38,8 @@ pub(super) fn write_head(path: &Path, payload: &Payload) -> io::Result<u64> {
 }
 
 fn write(path: &Path, payload: &Payload, written: &mut u64) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).custom_flags(libc::O_DIRECT).open(path)?;
+    let Some(flag) = FLAG else { return Ok(()) };
+    let file = OpenOptions::new().write(true).custom_flags(flag).open(path)?;
     let mut space = vec![0; STEP + ALIGNMENT];
     let start = space.as_ptr().align_offset(ALIGNMENT);
     let block = &mut space[start..start + STEP];
@@ -55,4 +61,35 @@ fn write(path: &Path, payload: &Payload, written: &mut u64) -> io::Result<()> {
     file.write_all_at(&block[..whole], *written)?;
     *written += whole as u64;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::store::{FsStore, Store};
+
+    #[tokio::test]
+    async fn the_head_of_a_large_object_is_written_up_to_its_last_whole_block() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let content = |len: usize| -> Vec<u8> { (0..len as u32).map(|at| (at ^ at >> 9) as u8).collect() };
+        for (number, len) in
+            [100, 1 << 20, (1 << 20) - 1, 3 << 20, (3 << 20) + 4097, (2 << 20) + 5].into_iter().enumerate()
+        {
+            let all = content(len);
+            // Pieces that end anywhere.
+            let payload = Payload::new(all.chunks(100_003).map(Bytes::copy_from_slice).collect());
+            let path = folder.path().join(number.to_string());
+            std::fs::File::create_new(&path).expect("a file");
+            let written = write_head(&path, &payload).expect("there is room") as usize;
+            // Not every file system takes it.
+            let whole = if len < 1 << 20 { 0 } else { len - len % ALIGNMENT };
+            assert!(written == whole || written == 0, "{written} of {len}");
+            assert_eq!(std::fs::read(&path).expect("is there"), all[..written], "{len}");
+            let store = FsStore::new(folder.path().join("store"));
+            store.put("object", payload).await.expect("there is room");
+            assert_eq!(store.get("object").await.expect("is readable").expect("is there"), all, "{len}");
+        }
+    }
 }
