@@ -141,7 +141,8 @@ fn checkpoint(work: &mut Work, keys: u64) {
     work.report("sweeping", keys);
     let start = cpu();
     let rows: usize = parts.iter().map(|p| p.rows()).sum();
-    let bytes: usize = parts.into_iter().map(|p| encode_parts(&[p]).expect("encodes").concat().len()).sum();
+    let blocks = parts.into_iter().map(|p| encode_parts(&[p]).expect("encodes"));
+    let bytes: usize = blocks.map(|block| block.iter().map(|piece| piece.len()).sum::<usize>()).sum();
     println!(
         "{{\"work\":\"checkpoint\",\"keys\":{keys},\"rows\":{rows},\"freeze_us\":{},\"encode_ms\":{},\"mib\":{:.1}}}",
         freeze.as_micros(),

@@ -4,7 +4,8 @@ use std::io::{self, IoSlice, Write};
 
 use bytes::{Bytes, BytesMut};
 
-/// Bytes that are written together. Several MiB take longer: Linux then looks for runs of memory as long for them.
+/// Bytes that are written together: with less a call for each counts, with several MiB Linux may look for runs of
+/// memory as long for them, which takes longer.
 const WRITE_BYTES: usize = 512 * 1024;
 /// Pieces that are written together: as many as Linux takes in one call.
 const WRITE_CHUNKS: usize = 1024;
