@@ -59,9 +59,9 @@ pub(crate) struct Events {
     pub(crate) waiting: Waiting,
 }
 
-/// Rows that are swept out at a time, at most.
+/// Rows that a sweep is asked for at a time, at most.
 const PIECE_ROWS: u64 = 4096;
-/// And one for so many bytes that may wait for the encoder.
+/// And no more than one for so many bytes that may wait for the encoder.
 const BYTES_PER_PIECE_ROW: u64 = 1024;
 
 /// Bytes of frozen rows that wait for the encoder, over all slots of the worker.
@@ -94,7 +94,7 @@ impl Events {
         self.waiting.bytes.load(Ordering::Acquire) < self.waiting.most
     }
 
-    /// How many rows are to be swept out at a time.
+    /// How many rows a sweep is asked for at a time.
     pub(crate) fn piece_rows(&self) -> usize {
         (self.waiting.most / BYTES_PER_PIECE_ROW).clamp(1, PIECE_ROWS) as usize
     }

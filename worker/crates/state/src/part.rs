@@ -178,15 +178,12 @@ impl Gathered {
 
     /// A word of all rows, if it lies in one column and takes so many bytes there.
     pub(crate) fn whole_column(&self, at: usize, width: usize) -> Option<Buffer> {
-        match &self.columns {
-            Columns::Half(columns) if self.words.is_empty() && width == size_of::<u32>() => {
-                Some(columns.words[at].inner().clone())
-            }
-            Columns::Whole(columns) if self.words.is_empty() && width == size_of::<u64>() => {
-                Some(columns.words[at].inner().clone())
-            }
-            _ => None,
-        }
+        let buffer = match (&self.columns, width) {
+            (Columns::Half(columns), 4) => columns.words[at].inner(),
+            (Columns::Whole(columns), 8) => columns.words[at].inner(),
+            _ => return None,
+        };
+        self.words.is_empty().then(|| buffer.clone())
     }
 
     /// Adds a word of each row to `values`.
